@@ -1,0 +1,1 @@
+"""Data cards: source, licence, checksums, splits and classes of every known data set; no data."""

@@ -1,0 +1,143 @@
+"""The front door to images: load a data set by name, or tell what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nesy_gedi.data.cards import Card, card_names, load_card
+from nesy_gedi.data.files import (
+    FoundFiles,
+    data_root,
+    download_files,
+    find_files,
+    missing_files_error,
+    verify_files,
+)
+from nesy_gedi.data.image_sets import ImageSet, ImageSplits, Labels, split_validation
+from nesy_gedi.data.readers import read_cifar, read_digits, read_mnist, read_svhn
+from nesy_gedi.data.shapes import generate_shapes
+from nesy_gedi.errors import DataError, NesyGediError
+
+__all__ = [
+    "DataDescription",
+    "ImageSet",
+    "ImageSplits",
+    "Labels",
+    "available",
+    "describe",
+    "load_images",
+    "split_validation",
+]
+
+# Part of what "digits" and "shapes" are: another value would be another data set.
+EMBEDDED_SEED = 20240229
+
+_EMBEDDED: dict[str, Callable[[Card], ImageSet]] = {
+    "digits": read_digits,
+    "shapes": lambda card: generate_shapes(card.train + card.test, EMBEDDED_SEED),
+}
+_FROM_FILES: dict[str, Callable[[Card, FoundFiles], tuple[ImageSet, ImageSet]]] = {
+    "mnist": read_mnist,
+    "fashion-mnist": read_mnist,
+    "kmnist": read_mnist,
+    "svhn": read_svhn,
+    "cifar10": read_cifar,
+    "cifar100": read_cifar,
+}
+
+
+def load_images(name: str, *, data_dir: Path | None = None, download: bool = False) -> ImageSplits:
+    """The training and test images of a known data set, in memory.
+
+    Files are looked for in ``data_dir``, else in ``$NESY_GEDI_DATA``, else in the user's cache folder - there in
+    a folder named after the data set, directly, and where torchvision keeps them. Each is compared with its
+    published md5 before it is read. With ``download``, absent files are fetched into that same place.
+
+    Raises:
+        UsageError: no data set has this name.
+        DataError: files are missing, incomplete or corrupt, or the download failed.
+    """
+    card = load_card(name)
+    if card.embedded:
+        train, test = split_validation(_EMBEDDED[name](card), card.test, EMBEDDED_SEED)
+    else:
+        train, test = _read_files(card, data_root(data_dir), download)
+    for split, images, size in (("training", train, card.train), ("test", test, card.test)):
+        if len(images) != size or images.shape != card.image_shape:
+            raise DataError(
+                f"{card.title}: {len(images)} {split} images of shape {images.shape}, "
+                f"expected {size} of shape {card.image_shape}",
+                hint="upgrade the package that provides this data set",
+            )
+    return ImageSplits(name, train, test)
+
+
+def _read_files(card: Card, root: Path, download: bool) -> tuple[ImageSet, ImageSet]:
+    found = find_files(card, root)
+    if found is None and download:
+        download_files(card, root)
+        found = find_files(card, root)
+    if found is None:
+        raise missing_files_error(card, root)
+    verify_files(found)
+    try:
+        return _FROM_FILES[card.name](card, found)
+    except NesyGediError:
+        raise
+    except Exception as error:  # whatever a third-party parser raises
+        raise DataError(
+            f"{card.title} cannot be read: {error}",
+            where=str(found.folder),
+            hint="check the installed versions with nesy-gedi doctor",
+        ) from error
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What is known about a data set without opening it.
+
+    Args:
+        classes: attribute name -> number of classes.
+        image_shape: (channels, height, width).
+        train, test: numbers of images.
+        status: ``embedded`` (no file needed), ``found`` or ``missing``.
+        path: the folder with the files when ``found``.
+    """
+
+    name: str
+    title: str
+    licence: str
+    classes: dict[str, int]
+    image_shape: tuple[int, int, int]
+    train: int
+    test: int
+    status: str
+    path: str | None
+
+
+def available() -> list[str]:
+    """The names that :func:`load_images` knows."""
+    return list(card_names())
+
+
+def describe(name: str, data_dir: Path | None = None) -> DataDescription:
+    """The card of ``name`` in short, and whether its files are at hand; their content is not verified.
+
+    Raises:
+        UsageError: no data set has this name.
+    """
+    card = load_card(name)
+    found = None if card.embedded else find_files(card, data_root(data_dir))
+    return DataDescription(
+        name=card.name,
+        title=card.title,
+        licence=card.licence,
+        classes={attribute: len(classes) for attribute, classes in card.attributes.items()},
+        image_shape=card.image_shape,
+        train=card.train,
+        test=card.test,
+        status="embedded" if card.embedded else "found" if found else "missing",
+        path=str(found.folder) if found else None,
+    )

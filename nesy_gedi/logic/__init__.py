@@ -1,0 +1,1 @@
+"""Logic programs: reading, grounding, circuits, exact inference."""

@@ -1,0 +1,144 @@
+"""From a query form to a circuit: ground, check the structure, compile what fails, remember the result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from problog.logic import Term, Var
+
+from nesy_gedi.errors import ProgramError
+from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.forms import SLOT, QueryForm
+from nesy_gedi.logic.formula import TRUE, Formula, children_of
+from nesy_gedi.logic.grounding import GroundProgram, ground
+from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.sdd import Budget, extract_circuit
+from nesy_gedi.logic.structure import find_violations
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A decomposable, deterministic formula with one root an answer.
+
+    Attributes:
+        formula: nodes and variables.
+        answers: the answers as text, in order.
+        roots: the node of each answer (joined with the evidence, where the program states any).
+        evidence: the node of the evidence, TRUE when there is none.
+        method: ``direct`` when ProbLog's ground program was a circuit already, ``sdd`` when parts had to be compiled.
+        ground_s: seconds spent grounding when the circuit was made.
+        compile_s: seconds spent checking and compiling.
+        cached: whether it came from the cache.
+    """
+
+    formula: Formula
+    answers: tuple[str, ...]
+    roots: tuple[int, ...]
+    evidence: int
+    method: str
+    ground_s: float
+    compile_s: float
+    cached: bool = field(default=False, compare=False)
+
+    def size(self) -> tuple[int, int]:
+        """Numbers of nodes and edges."""
+        nodes = self.formula.reachable([*self.roots, self.evidence])
+        return len(nodes), sum(len(children_of(self.formula.nodes[node])) for node in nodes)
+
+
+def compile_form(
+    program: Program, form: QueryForm, *, cache: GroundingCache | None = None, budget: Budget | None = None
+) -> Circuit:
+    """The circuit of ``form``, from ``cache`` where it was made before.
+
+    Raises:
+        ProgramError: grounding failed, or no answer can be derived at all.
+        BudgetError: a part that needs knowledge compilation went past ``budget``.
+    """
+    key = None
+    if cache is not None and not program.trusted:  # a trusted program may depend on files that the key does not hold
+        key = cache.key(program.source.text, form.text, *form.slots)
+        if (found := cache.load(key)) is not None:
+            return replace(Circuit(**found), cached=True)
+    started = time.perf_counter()
+    grounded = ground(program, [form.goal()])
+    answers = {answer_text(form, term): node for term, node in grounded.answers if not _is_open(term)}
+    if not answers:
+        raise ProgramError(
+            f"no answer to {form.text} can be derived, whatever the networks say",
+            where=program.source.name,
+            hint="check the rules for this predicate; a missing rule or a failing comparison leaves nothing",
+        )
+    circuit = _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
+    if cache is not None and key is not None:
+        cache.store(key, circuit)
+    return circuit
+
+
+def compile_queries(program: Program, *, budget: Budget | None = None) -> Circuit:
+    """The circuit of the program's own ``query/1`` lines (a plain ProbLog program)."""
+    started = time.perf_counter()
+    grounded = ground(program)
+    answers: dict[str, int] = {str(term): node for term, node in grounded.answers}
+    return _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
+
+
+def _to_circuit(grounded: GroundProgram, answers: dict[str, int], ground_s: float, budget: Budget) -> Circuit:
+    started = time.perf_counter()
+    formula = grounded.formula
+    ordered = sorted(answers, key=_answer_order)
+    roots = [formula.conjoin([answers[text], grounded.evidence]) for text in ordered] + [grounded.evidence]
+    violations = find_violations(formula, roots)
+    formula, roots = extract_circuit(formula, roots, {violation.node for violation in violations}, budget)
+    return Circuit(
+        formula,
+        tuple(ordered),
+        tuple(roots[:-1]),
+        roots[-1] if grounded.has_evidence else TRUE,
+        "sdd" if violations else "direct",
+        ground_s,
+        time.perf_counter() - started,
+    )
+
+
+def answer_text(form: QueryForm, term: Term) -> str:
+    """The outputs of ``form`` in a derived ``term``: ``7``, ``7,odd`` for two outputs, ``true`` for none."""
+    bound: dict[str, str] = {}
+
+    def match(pattern: object, value: object) -> None:
+        if isinstance(pattern, Var):
+            bound[pattern.name] = str(value)
+        elif isinstance(pattern, Term) and isinstance(value, Term) and pattern.functor != SLOT:
+            for one, other in zip(pattern.args, value.args, strict=False):
+                match(one, other)
+
+    match(form.goal(), term)
+    return ",".join(bound[name] for name in form.outputs) or "true"
+
+
+def same_number(text: str, answers: tuple[str, ...]) -> str | None:
+    """An answer that is the same number in another type (``2`` and ``2.0``), which Prolog keeps apart."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    for answer in answers:
+        try:
+            if answer != text and float(answer) == value:
+                return answer
+        except ValueError:
+            continue
+    return None
+
+
+def _is_open(term: Term) -> bool:
+    """Whether a goal came back with unbound outputs: ProbLog's way to say that it has no proof."""
+    return not all(isinstance(argument, Term) and argument.is_ground() for argument in term.args)
+
+
+def _answer_order(text: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text

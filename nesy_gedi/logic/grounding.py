@@ -1,0 +1,260 @@
+"""Ground goals with ProbLog and read the result as a formula over categorical variables."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import problog
+from problog.clausedb import ClauseDB
+from problog.engine import DefaultEngine
+from problog.errors import ProbLogError
+from problog.formula import LogicDAG, LogicFormula
+from problog.logic import Term, term2list
+from problog.program import PrologString
+
+from nesy_gedi.errors import ProgramError, did_you_mean
+from nesy_gedi.logic.forms import SLOT
+from nesy_gedi.logic.formula import FALSE, TRUE, Constant, Formula, Learned, Neural, Variable, Weight
+from nesy_gedi.logic.program import BERNOULLI_DOMAIN, SUM_TOLERANCE, Program, constant_probability
+
+_EVIDENCE_LABELS = {True: "evidence holds", False: "evidence fails"}
+
+RECURSION_LIMIT = 100_000
+"""Python frames allowed while a deep ground program is read (ProbLog's cycle breaking is recursive)."""
+
+
+@dataclass(frozen=True)
+class GroundProgram:
+    """What grounding yields.
+
+    Attributes:
+        formula: the ground program.
+        answers: every derived instance of the goals with the number of its node.
+        evidence: the node of the conjunction of all evidence, TRUE when there is none.
+        has_evidence: whether the program states evidence at all.
+    """
+
+    formula: Formula
+    answers: tuple[tuple[Term, int], ...]
+    evidence: int
+    has_evidence: bool
+
+
+def ground(program: Program, goals: Sequence[Term] | None = None) -> GroundProgram:
+    """Ground ``goals`` (the program's own ``query/1`` when not given) together with its evidence.
+
+    Raises:
+        ProgramError: ProbLog refuses the program: an unknown predicate, a network input that is not bound, a negative
+            cycle, a file that may not be loaded.
+    """
+    with _recursion(RECURSION_LIMIT), contextlib.redirect_stdout(sys.stderr):
+        try:
+            engine, database = _prepare(program)
+            if goals is None:
+                goals = [query[0] for query in engine.query(database, Term("query", None))]
+            target = LogicFormula(keep_all=False)
+            for goal in goals:
+                engine.ground(database, goal, target, label=target.LABEL_QUERY)
+            evidence = _evidence(engine, database)
+            for goal, value in evidence:
+                engine.ground(database, goal, target, label=_EVIDENCE_LABELS[value])
+            if _has_cycle(target):
+                target = LogicDAG.create_from(target)
+            return _read(program, target)
+        except ProbLogError as error:
+            raise _explain(program, error) from error
+        except RecursionError as error:
+            raise ProgramError(
+                "grounding nests too deep",
+                where=program.source.name,
+                hint="does a rule call itself without getting closer to its end?",
+            ) from error
+
+
+def is_trusted_library(path: str) -> bool:
+    """Whether a resolved file belongs to ProbLog's own library and opens no other file."""
+    library = Path(problog.__file__).parent / "library"
+    real = Path(os.path.realpath(path))
+    return library.resolve() in real.parents and real.name not in {"db.py", "aproblog.py"}
+
+
+class _Database(ClauseDB):
+    """A clause database that loads nothing from outside ProbLog's library."""
+
+    def resolve_filename(self, filename: Any) -> str | None:
+        found: str | None = super().resolve_filename(filename)
+        if found is not None and not is_trusted_library(found):
+            raise ProgramError(
+                f"the program asks to load {filename}",
+                hint="only ProbLog's libraries are loaded, since a file may hold any code; allow it with --trust",
+            )
+        return found
+
+
+class _Engine(DefaultEngine):
+    def __init__(self, trusted: bool = False, **options: Any) -> None:
+        super().__init__(label_all=True, **options)  # subquery/2 makes engines of its own, with options
+        self._trusted = trusted
+
+    def prepare(self, db: Any) -> Any:
+        if self._trusted or isinstance(db, _Database):
+            return super().prepare(db) if self._trusted else db
+        database = _Database.createFrom(db, builtins=self.get_builtins())
+        database.engine = self
+        self._process_directives(database)
+        return database
+
+
+class _Rewritten(PrologString):
+    """The program's rewritten clauses with the line numbers of its text."""
+
+    def __init__(self, program: Program) -> None:
+        path = Path(program.source.name)
+        super().__init__(program.source.expanded, source_root=str(path.parent), source_files=[program.source.name])
+        self._clauses = program.clauses
+
+    def __iter__(self) -> Iterator[Term]:
+        return iter(self._clauses)
+
+
+def _prepare(program: Program) -> tuple[_Engine, Any]:
+    engine = _Engine(program.trusted)
+    return engine, engine.prepare(_Rewritten(program))
+
+
+def _evidence(engine: _Engine, database: Any) -> list[tuple[Term, bool]]:
+    found: list[tuple[Term, bool]] = []
+    for (atom,) in engine.query(database, Term("evidence", None)):
+        found.append((-atom, False) if atom.is_negated() else (atom, True))
+    for atom, value in engine.query(database, Term("evidence", None, None)):
+        if str(value) not in ("true", "false"):
+            raise ProgramError(f"evidence({atom}, {value}) is neither true nor false")
+        found.append((-atom, str(value) == "false") if atom.is_negated() else (atom, str(value) == "true"))
+    return found
+
+
+@contextlib.contextmanager
+def _recursion(limit: int) -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, limit))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _has_cycle(target: LogicFormula) -> bool:
+    # ProbLog numbers a node before its children only where a goal calls itself.
+    return any(
+        kind != "atom" and any(child is not None and abs(child) >= index for child in node.children)
+        for index, node, kind in target
+    )
+
+
+def _read(program: Program, target: LogicFormula) -> GroundProgram:
+    formula = Formula()
+    translated: dict[int, int] = {}
+
+    def follow(key: int | None) -> int:
+        """ProbLog writes true as 0, false as None and negation as a minus sign."""
+        if key is None:
+            return FALSE
+        if key == 0:
+            return TRUE
+        return formula.negate(translated[-key]) if key < 0 else translated[key]
+
+    groups: dict[Any, list[tuple[int, Any]]] = {}
+    for index, node, kind in target:
+        if kind == "atom" and not node.is_extra:
+            groups.setdefault(node.group if node.group is not None else ("single", node.identifier), []).append(
+                (index, node)
+            )
+    for atoms in groups.values():
+        number = len(formula.variables)
+        variable, value_of = _variable(program, atoms)
+        formula.variables.append(variable)
+        for index, value in value_of.items():
+            translated[index] = formula.literal(number, 1 << value)
+    for index, node, kind in target:
+        if kind != "atom":
+            children = [follow(child) for child in node.children]
+            translated[index] = formula.conjoin(children) if kind == "conj" else formula.disjoin(children)
+    queries = tuple((name, follow(key)) for name, key in target.get_names(target.LABEL_QUERY))
+    observed = [follow(key) for _, key in target.get_names(_EVIDENCE_LABELS[True])]
+    observed += [formula.negate(follow(key)) for _, key in target.get_names(_EVIDENCE_LABELS[False])]
+    return GroundProgram(formula, queries, formula.conjoin(observed), bool(observed))
+
+
+def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable, dict[int, int]]:
+    """One AD from its ground choices: the variable, and which value each of ProbLog's atoms states."""
+    label = str(atoms[0][1].name.args[2]) if len(atoms[0][1].name.args) > 2 else str(atoms[0][1].name)
+    probability = atoms[0][1].probability
+    functor = probability.functor if isinstance(probability, Term) else None
+    if functor == "nn":
+        network = str(probability.args[0])
+        inputs = tuple(_slot_name(program, network, term) for term in term2list(probability.args[1], False))
+        domain = program.networks[network]
+        weights: list[Weight] = [Neural(network, inputs, index) for index in range(len(domain))]
+        if domain == BERNOULLI_DOMAIN:
+            label = f"{label.split('(')[0]}({', '.join(inputs)})"
+        else:
+            label = f"{label.split('(')[0]}({', '.join(inputs)}, _)"
+        return Variable(label, tuple(weights)), {index: int(atom.probability.args[2]) for index, atom in atoms}
+    if functor == "t" and probability.arity == 2:
+        group = int(probability.args[0])
+        heads = program.parameters[group].heads
+        weights = [Learned(group, index) for index in range(len(heads))]
+        return Variable(label, tuple(weights)), {index: int(atom.probability.args[1]) for index, atom in atoms}
+    numbers = []
+    for _, atom in atoms:
+        number = constant_probability(atom.probability)
+        if number is None or not -SUM_TOLERANCE <= number <= 1.0 + SUM_TOLERANCE:
+            raise ProgramError(f"{atom.probability} is not a probability between 0 and 1", where=label)
+        numbers.append(number)
+    rest = 1.0 - sum(numbers)
+    if rest < -SUM_TOLERANCE:
+        raise ProgramError(
+            f"the ground annotated disjunction sums to {1.0 - rest:.6g}, more than 1",
+            where=f"{program.source.name}, {label}",
+        )
+    values = [Constant(number) for number in numbers] + [Constant(max(rest, 0.0))]
+    return Variable(label, tuple(values)), {index: value for value, (index, _) in enumerate(atoms)}
+
+
+def _slot_name(program: Program, network: str, term: Term) -> str:
+    if isinstance(term, Term) and term.functor == SLOT:
+        return str(term.args[0])
+    if isinstance(term, Term) and term.is_ground():
+        return str(term)  # a constant of the program, for example an embedding's name
+    raise ProgramError(
+        f"an input of network {network} is not bound when the network is asked",
+        where=program.source.name,
+        hint="bind it before the neural predicate is called",
+    )
+
+
+def _explain(program: Program, error: ProbLogError) -> ProgramError:
+    """ProbLog's error with our place, caret and a next step."""
+    location = getattr(error, "location", None)
+    place: dict[str, str] = {"where": program.source.name}
+    if isinstance(location, tuple) and len(location) == 3 and location[0] in (None, program.source.name):
+        place = program.source.place_at(location[1], location[2])
+    name = type(error).__name__
+    message = str(getattr(error, "base_message", error)).rstrip(".")
+    hint: str | None = None
+    if name == "UnknownClause":
+        signature = message.split("'")[1] if "'" in message else message
+        hint = did_you_mean(signature, program.signatures)
+    elif name == "NonGroundProbabilisticClause":
+        hint = "a network input or a probabilistic fact is called with an unbound variable; bind it before the call"
+    elif name == "NegativeCycle":
+        hint = "a predicate depends on its own negation; break the loop"
+    elif name == "NonGroundQuery":
+        hint = "the query leaves a variable unbound; every output must receive a value"
+    return ProgramError(f"{name}: {message}", **place, hint=hint)

@@ -1,0 +1,49 @@
+"""Learned probabilities ``t(_)`` of a program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nesy_gedi.logic.program import ParameterGroup
+
+SMALLEST_PROBABILITY = 1e-12
+"""Initial probabilities are kept this far from zero, so that they can still be learned."""
+
+
+class LearnedProbabilities(nn.Module):
+    """The learned heads of each annotated disjunction as logits, normalised within it.
+
+    Heads with a written-out probability keep it; the learned ones (and "none of them", where the disjunction leaves
+    room) share the rest by a softmax.
+    """
+
+    def __init__(self, groups: Sequence[ParameterGroup]) -> None:
+        super().__init__()
+        self.groups = tuple(groups)
+        self.logits = nn.ParameterList()
+        for group in self.groups:
+            free = [max(group.heads[k], SMALLEST_PROBABILITY) for k in self._free(group)]
+            self.logits.append(nn.Parameter(torch.tensor(free, dtype=torch.float64).log().float()))
+
+    @staticmethod
+    def _free(group: ParameterGroup) -> list[int]:
+        heads = [k for k, learned in enumerate(group.learned) if learned]
+        return heads + ([len(group.learned)] if group.heads[-1] else [])
+
+    def forward(self, group: int, dtype: torch.dtype) -> Tensor:
+        """Log-probabilities of the heads of one group and of "none", shape ``(heads + 1,)``."""
+        what = self.groups[group]
+        free = self._free(what)
+        fixed = sum(p or 0.0 for k, p in enumerate(what.heads) if k not in free)
+        shares = torch.log_softmax(self.logits[group].to(dtype), 0) + math.log(max(1.0 - fixed, SMALLEST_PROBABILITY))
+        result = shares.new_tensor([math.log(p) if p else -math.inf for p in what.heads])
+        return result.index_copy(0, torch.tensor(free, device=result.device), shares)
+
+    def probabilities(self) -> dict[str, list[float]]:
+        """Current probabilities by the label of the disjunction, for reports."""
+        with torch.no_grad():
+            return {g.label: self(k, torch.float64).exp().tolist() for k, g in enumerate(self.groups)}

@@ -1,0 +1,1 @@
+"""Bundled programs and their recipes."""

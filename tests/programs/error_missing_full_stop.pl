@@ -1,0 +1,6 @@
+% The last clause lacks its full stop.
+%% error: ParseError
+
+0.3::a.
+
+query(a)

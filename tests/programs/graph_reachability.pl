@@ -1,0 +1,19 @@
+% Reachability in a directed graph with cycles.
+%% answer: reach(s,s)  0.1728
+%% answer: reach(t,b)  0.24
+%% answer: reach(s,a)  0.6
+%% answer: reach(s,b)  0.3
+%% answer: reach(s,t)  0.216
+
+0.6::edge(s, a).
+0.5::edge(a, b).
+0.9::edge(b, a).
+0.4::edge(b, t).
+0.2::edge(a, t).
+0.8::edge(t, s).
+
+reach(X, Y) :- edge(X, Y).
+reach(X, Y) :- edge(X, Z), reach(Z, Y).
+
+query(reach(s, _)).
+query(reach(t, b)).
