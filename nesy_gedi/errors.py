@@ -87,3 +87,7 @@ def caret(line: str, column: int) -> str:
     """``line`` with a caret under its 1-based ``column``, indented for an error message."""
     padding = "".join("\t" if c == "\t" else " " for c in line[: max(column - 1, 0)])
     return f"    {line}\n    {padding}^"
+
+
+class NesyGediWarning(UserWarning):
+    """Something that went on, but that the user should know."""

@@ -3,6 +3,7 @@
 from nesy_gedi.data.cards import Card, load_card
 from nesy_gedi.data.image_sets import ImageSet, ImageSplits, Labels, split_validation
 from nesy_gedi.data.images import DataDescription, available, describe, load_images
+from nesy_gedi.data.queries import Queries, draw_tuples
 from nesy_gedi.data.shapes import generate_shapes
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "ImageSet",
     "ImageSplits",
     "Labels",
+    "Queries",
     "available",
     "describe",
+    "draw_tuples",
     "generate_shapes",
     "load_card",
     "load_images",

@@ -63,7 +63,9 @@ def compile_form(
             return replace(Circuit(**found), cached=True)
     started = time.perf_counter()
     grounded = ground(program, [form.goal()])
-    answers = {answer_text(form, term): node for term, node in grounded.answers if not _is_open(term)}
+    answers = _by_text(
+        grounded, [(answer_text(form, term), node) for term, node in grounded.answers if not _is_open(term)]
+    )
     if not answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -80,8 +82,16 @@ def compile_queries(program: Program, *, budget: Budget | None = None) -> Circui
     """The circuit of the program's own ``query/1`` lines (a plain ProbLog program)."""
     started = time.perf_counter()
     grounded = ground(program)
-    answers: dict[str, int] = {str(term): node for term, node in grounded.answers}
+    answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
     return _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
+
+
+def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str, int]:
+    """The node of each answer; answers that read the same (0.3 and 0.1 + 0.2) are one."""
+    nodes: dict[str, int] = {}
+    for text, node in named:
+        nodes[text] = grounded.formula.disjoin([nodes[text], node]) if text in nodes else node
+    return nodes
 
 
 def _to_circuit(grounded: GroundProgram, answers: dict[str, int], ground_s: float, budget: Budget) -> Circuit:

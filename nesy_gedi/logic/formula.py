@@ -7,6 +7,7 @@ masks, so negation, conjunction and disjunction of statements about one variable
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,9 +20,19 @@ CONDITIONING_LIMIT = 50_000
 
 
 class Constant(NamedTuple):
-    """A probability written in the program."""
+    """A probability written in the program, or what it leaves of one.
+
+    The complement is kept as such: 1 - 1e-9 as a float has lost half of its digits.
+    """
 
     probability: float
+    complement: bool = False
+
+    def log(self) -> float:
+        """Its natural logarithm, -inf for an impossible value."""
+        if self.complement:
+            return math.log1p(-self.probability) if self.probability < 1.0 else -math.inf
+        return math.log(self.probability) if self.probability > 0.0 else -math.inf
 
 
 class Neural(NamedTuple):

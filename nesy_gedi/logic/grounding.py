@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +20,15 @@ from problog.formula import LogicDAG, LogicFormula
 from problog.logic import Term, term2list
 from problog.program import PrologString
 
-from nesy_gedi.errors import ProgramError, did_you_mean
+from nesy_gedi.errors import NesyGediWarning, ProgramError, did_you_mean
 from nesy_gedi.logic.forms import SLOT
 from nesy_gedi.logic.formula import FALSE, TRUE, Constant, Formula, Learned, Neural, Variable, Weight
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, SUM_TOLERANCE, Program, constant_probability
 
 _EVIDENCE_LABELS = {True: "evidence holds", False: "evidence fails"}
 
-RECURSION_LIMIT = 100_000
-"""Python frames allowed while a deep ground program is read (ProbLog's cycle breaking is recursive)."""
+RECURSION_LIMIT = 10_000
+"""Python frames allowed while grounding, as many as ProbLog itself allows: some of them use up the C stack."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def ground(program: Program, goals: Sequence[Term] | None = None) -> GroundProgr
             engine, database = _prepare(program)
             if goals is None:
                 goals = [query[0] for query in engine.query(database, Term("query", None))]
+                if any(not isinstance(goal, Term) for goal in goals):
+                    raise ProgramError("query/1 is asked with an unbound variable", where=program.source.name)
             target = LogicFormula(keep_all=False)
             for goal in goals:
                 engine.ground(database, goal, target, label=target.LABEL_QUERY)
@@ -65,6 +69,13 @@ def ground(program: Program, goals: Sequence[Term] | None = None) -> GroundProgr
             for goal, value in evidence:
                 engine.ground(database, goal, target, label=_EVIDENCE_LABELS[value])
             if _has_cycle(target):
+                if "findall" in program.source.text:
+                    warnings.warn(
+                        f"{program.source.name}: ProbLog's findall/3 counts circular proofs, so a collection over a "
+                        "predicate that depends on itself may be wrong; all/3 is right",
+                        NesyGediWarning,
+                        stacklevel=2,
+                    )
                 target = LogicDAG.create_from(target)
             return _read(program, target)
         except ProbLogError as error:
@@ -212,18 +223,19 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
         weights = [Learned(group, index) for index in range(len(heads))]
         return Variable(label, tuple(weights)), {index: int(atom.probability.args[1]) for index, atom in atoms}
     numbers = []
+    where = f"{program.source.name}, {label}"
     for _, atom in atoms:
         number = constant_probability(atom.probability)
         if number is None or not -SUM_TOLERANCE <= number <= 1.0 + SUM_TOLERANCE:
-            raise ProgramError(f"{atom.probability} is not a probability between 0 and 1", where=label)
+            raise ProgramError(f"{atom.probability} is not a probability between 0 and 1", where=where)
         numbers.append(number)
-    rest = 1.0 - sum(numbers)
-    if rest < -SUM_TOLERANCE:
+    total = math.fsum(numbers)
+    if total > 1.0 + SUM_TOLERANCE:
         raise ProgramError(
-            f"the ground annotated disjunction sums to {1.0 - rest:.6g}, more than 1",
-            where=f"{program.source.name}, {label}",
+            f"the ground annotated disjunction sums to {total:.6g}, more than 1",
+            where=where,
         )
-    values = [Constant(number) for number in numbers] + [Constant(max(rest, 0.0))]
+    values = [Constant(number) for number in numbers] + [Constant(min(total, 1.0), complement=True)]
     return Variable(label, tuple(values)), {index: value for value, (index, _) in enumerate(atoms)}
 
 

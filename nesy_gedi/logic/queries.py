@@ -7,7 +7,7 @@ import warnings
 import torch
 from problog.logic import Constant, Term
 
-from nesy_gedi.errors import ProgramError, UsageError
+from nesy_gedi.errors import NesyGediWarning, ProgramError, UsageError
 from nesy_gedi.logic.compilation import compile_queries
 from nesy_gedi.logic.formula import FALSE
 from nesy_gedi.logic.grounding import ground
@@ -37,13 +37,17 @@ def answer_queries(program: Program, *, budget: Budget | None = None) -> dict[st
     with torch.no_grad():
         if float(reasoner.log_evidence({})) == -torch.inf:
             raise ProgramError(
-                "the evidence is impossible", where=program.source.name, hint="two evidence/1 lines contradict each other"
+                "the evidence is impossible",
+                where=program.source.name,
+                hint="two evidence/1 lines contradict each other",
             )
         answers = dict(zip(reasoner.answers, reasoner({})[0].exp().tolist(), strict=True))
     for query, probability in answers.items():
         if probability == 0.0 and (other := _other_number_type(program, query)):
             warnings.warn(
-                f"{query} has probability 0, but {other} can hold: Prolog keeps whole numbers and floats apart", stacklevel=2
+                f"{query} has probability 0, but {other} can hold: Prolog keeps whole numbers and floats apart",
+                NesyGediWarning,
+                stacklevel=2,
             )
     return answers
 
@@ -57,7 +61,11 @@ def _other_number_type(program: Program, query: str) -> str | None:
     open_goal = goal.with_args(*(None if k in numbers else argument for k, argument in enumerate(goal.args)))
     for instance, node in ground(program, [open_goal]).answers:
         values = instance.args
-        if node != FALSE and all(_is_number(values[k]) and goal.args[k].value == values[k].value for k in numbers):
+        if (
+            node != FALSE
+            and str(instance) != query
+            and all(_is_number(values[k]) and goal.args[k].value == values[k].value for k in numbers)
+        ):
             return str(instance)
     return None
 

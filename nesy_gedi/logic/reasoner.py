@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.errors import AnswerError, DistributionError, UsageError, did_you_mean
+from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
@@ -108,7 +107,7 @@ class Reasoner(nn.Module):
         for group, what in enumerate(self.program.parameters):
             first[(group,)] = rows
             rows += len(what.heads)
-        constants: dict[float, int] = {}
+        constants: dict[Constant, int] = {}
 
         def row_of(variable: int, value: int) -> int:
             weight = circuit.formula.variables[variable].weights[value]
@@ -117,7 +116,7 @@ class Reasoner(nn.Module):
             if isinstance(weight, Learned):
                 return first[(weight.group,)] + weight.entry
             assert isinstance(weight, Constant)
-            return rows + constants.setdefault(weight.probability, len(constants))
+            return rows + constants.setdefault(weight, len(constants))
 
         # Every constant must have its row before the plan fixes how many there are.
         for number, variable in enumerate(circuit.formula.variables):
@@ -126,7 +125,7 @@ class Reasoner(nn.Module):
         roots = [*circuit.roots, *([circuit.evidence] if circuit.evidence != TRUE else [])]
         self._plan = Plan(circuit.formula, roots, row_of, rows + len(constants))
         self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
-        logs = [math.log(p) if p > 0.0 else -math.inf for p in constants]
+        logs = [constant.log() for constant in constants]
         self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64).reshape(-1, 1), persistent=False)
         self._index = {answer: k for k, answer in enumerate(self.answers)}
 
@@ -168,6 +167,11 @@ class Reasoner(nn.Module):
         rows.append(self._constants.to(dtype).expand(-1, size))
         return self._plan_on(like.device)(torch.cat(rows)).T
 
+    @property
+    def depth(self) -> int:
+        """Levels of the circuit: how many steps an evaluation takes one after the other."""
+        return self._plan.depth
+
     def index(self, answer: object) -> int:
         """The column of ``answer``.
 
@@ -180,6 +184,7 @@ class Reasoner(nn.Module):
                 warnings.warn(
                     f"{self.form.text}: the answer {text} never holds, but {other} does; the program computes with "
                     "another number type (use // for whole numbers)",
+                    NesyGediWarning,
                     stacklevel=2,
                 )
             raise AnswerError(

@@ -39,6 +39,8 @@ def test_answers_as_stated_and_as_problog(path: Path) -> None:
         assert path.name in str(raised.value.where)
         return
     found = answer_queries(Program.load(path))
-    assert {k: found[k] for k in sorted(found)} == pytest.approx({k: answers[k] for k in sorted(answers)}, abs=1e-10)
+    assert {k: found[k] for k in sorted(found)} == pytest.approx(
+        {k: answers[k] for k in sorted(answers)}, rel=1e-9, abs=1e-14
+    )
     reference = {str(k): float(v) for k, v in get_evaluatable().create_from(PrologFile(str(path))).evaluate().items()}
-    assert found == pytest.approx(reference, abs=1e-10)
+    assert found == pytest.approx(reference, rel=1e-9, abs=1e-14)

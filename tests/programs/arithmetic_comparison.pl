@@ -1,11 +1,11 @@
 % All six comparisons between two random numbers.
-%% answer: unequal  0.58
-%% answer: at_most  0.82
-%% answer: less  0.4
-%% answer: equal  0.42
 %% answer: at_least  0.6
+%% answer: at_most  0.82
+%% answer: equal  0.42
 %% answer: greater  0.18
+%% answer: less  0.4
 %% answer: sum_above  0.12
+%% answer: unequal  0.58
 
 0.2::x(1); 0.5::x(2); 0.3::x(3).
 0.6::y(2.0); 0.4::y(3).

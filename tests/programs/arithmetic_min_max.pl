@@ -1,15 +1,15 @@
 % min, max and the spread of two random numbers.
-%% answer: spread(1)  0.35
-%% answer: low(1)  0.5
 %% answer: high(2)  0.35
-%% answer: spread(3)  0.15
 %% answer: high(4)  0.45
-%% answer: spread(2)  0.27
+%% answer: high(6)  0.2
+%% answer: low(1)  0.5
 %% answer: low(2)  0.35
 %% answer: low(4)  0.15
 %% answer: spread(0)  0.09
+%% answer: spread(1)  0.35
+%% answer: spread(2)  0.27
+%% answer: spread(3)  0.15
 %% answer: spread(4)  0.14
-%% answer: high(6)  0.2
 %% answer: spread(-2)  0
 %% answer: spread(5)  0
 

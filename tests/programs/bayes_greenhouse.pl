@@ -1,8 +1,8 @@
 % A Bayesian network of the alarm shape: two causes, one alarm, two reports.
-%% answer: message  0.25893
-%% answer: horn  0.211724
 %% answer: alarm  0.2458
 %% answer: fan_broken  0.1
+%% answer: horn  0.211724
+%% answer: message  0.25893
 %% answer: soil_dry  0.3
 
 0.3::soil_dry.

@@ -1,8 +1,8 @@
 % A cycle of four nodes, given that no edge has two equal colours.
+%% answer: colour(1,blue)  0.25806451612903225
+%% answer: colour(1,green)  0.3387096774193548
 %% answer: colour(1,red)  0.4032258064516129
 %% answer: opposite  0.6878251821019771
-%% answer: colour(1,green)  0.3387096774193548
-%% answer: colour(1,blue)  0.25806451612903225
 
 node(N) :- between(1, 4, N).
 edge(1, 2).

@@ -1,6 +1,6 @@
 % Two queries over overlapping conjunctions, and their exclusive or.
-%% answer: q  0.532
 %% answer: p  0.38
+%% answer: q  0.532
 %% answer: xor  0.38
 
 0.4::a.

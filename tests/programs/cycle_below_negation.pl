@@ -1,7 +1,7 @@
 % Negation of an atom that depends on a positive cycle.
-%% answer: cut_off(3)  0.39
 %% answer: cut_off(1)  0.7
 %% answer: cut_off(2)  0.5
+%% answer: cut_off(3)  0.39
 
 0.5::edge(1, 2).
 0.6::edge(2, 1).

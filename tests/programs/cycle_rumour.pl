@@ -1,7 +1,7 @@
 % A rumour spreads along uncertain contacts that form a cycle.
+%% answer: knows(p)  0.3456
 %% answer: knows(q)  0.312
 %% answer: knows(r)  0.312
-%% answer: knows(p)  0.3456
 %% answer: nobody  0.512
 
 person(p).

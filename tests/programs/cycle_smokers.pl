@@ -1,9 +1,9 @@
 % Friends take up smoking from one another; a variant of the smokers model with uneven stress.
-%% answer: smokes(c)  0.425125
-%% answer: smokes(b)  0.25075
-%% answer: ill(c)  0.14879375
 %% answer: ill(b)  0.0877625
+%% answer: ill(c)  0.14879375
 %% answer: smokes(a)  0.33325
+%% answer: smokes(b)  0.25075
+%% answer: smokes(c)  0.425125
 
 0.3::stress(a).
 0.1::stress(b).

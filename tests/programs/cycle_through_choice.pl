@@ -1,9 +1,9 @@
 % Each node chooses one exit; the chosen exits may form a loop that never ends.
-%% answer: ends(b,b)  0.36
-%% answer: ends(c,goal)  0.56
 %% answer: ends(a,a)  0.45
 %% answer: ends(a,goal)  0.45
+%% answer: ends(b,b)  0.36
 %% answer: ends(b,goal)  0.434
+%% answer: ends(c,goal)  0.56
 
 0.5::exit(a, b); 0.3::exit(a, c); 0.2::exit(a, goal).
 0.6::exit(b, a); 0.4::exit(b, c).

@@ -1,4 +1,4 @@
-% Two numbers of two base-4 digits are added digit by digit with a carry; decomposable as grounded.
+% Two numbers of two base-4 digits are added digit by digit with a carry.
 %% answer: result([1, 0, 2])  0.05875
 %% answer: result([1, 1, 2])  0.04875
 %% answer: result([1, 2, 2])  0.0325
@@ -14,7 +14,9 @@ place(1).
 carry(0, 0).
 carry(J, C) :- place(I), J is I + 1, total(I, T), C is T // 4.
 total(I, T) :- carry(I, C), digit(x, I, A), digit(y, I, B), T is A + B + C.
-result([C, D1, D0]) :- carry(1, K), units(D0, K), digit(x, 1, A), digit(y, 1, B), T is A + B + K, D1 is T mod 4, C is T // 4.
+result([C, D1, D0]) :-
+    units(D0, K), digit(x, 1, A), digit(y, 1, B),
+    T is A + B + K, D1 is T mod 4, C is T // 4.
 units(D, K) :- digit(x, 0, A), digit(y, 0, B), D is (A + B) mod 4, K is (A + B) // 4.
 
 query(result([1, _, 2])).

@@ -1,6 +1,6 @@
 % Evidence on an atom that depends on a positive cycle.
-%% answer: edge(1,3)  0.7333333333333333
 %% answer: edge(1,2)  0.5833333333333334
+%% answer: edge(1,3)  0.7333333333333333
 %% answer: reach(1,1)  0.4
 %% answer: reach(2,1)  0.1
 

@@ -1,7 +1,7 @@
 % Three pieces of evidence, true and false, on derived atoms.
 %% answer: fault(pump)  0.839535643887992
-%% answer: fault(valve)  0.22145071664173857
 %% answer: fault(sensor)  0.7756965836940479
+%% answer: fault(valve)  0.22145071664173857
 
 0.1::fault(pump).
 0.2::fault(valve).

@@ -1,9 +1,9 @@
 % Reachability in a directed graph with cycles.
-%% answer: reach(s,s)  0.1728
-%% answer: reach(t,b)  0.24
 %% answer: reach(s,a)  0.6
 %% answer: reach(s,b)  0.3
+%% answer: reach(s,s)  0.1728
 %% answer: reach(s,t)  0.216
+%% answer: reach(t,b)  0.24
 
 0.6::edge(s, a).
 0.5::edge(a, b).

@@ -1,7 +1,7 @@
 % Every simple route as a list of the visited nodes.
+%% answer: route([a, b, c, d])  0.21
 %% answer: route([a, c, d])  0.21
 %% answer: some  0.357
-%% answer: route([a, b, c, d])  0.21
 
 :- use_module(library(lists)).
 

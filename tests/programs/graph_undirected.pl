@@ -1,7 +1,7 @@
 % Connectedness of an undirected graph; all four nodes joined.
 %% answer: all_joined  0.303
-%% answer: joined(1,3)  0.366
 %% answer: joined(1,2)  0.5496
+%% answer: joined(1,3)  0.366
 %% answer: joined(1,4)  0.3984
 
 0.5::wire(1, 2).

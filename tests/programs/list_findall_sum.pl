@@ -1,13 +1,13 @@
 % The weight of a random selection: findall and sum_list.
 %% answer: heavy  0.201
-%% answer: load(14)  0.012
-%% answer: load(8)  0.139
-%% answer: load(12)  0.031
-%% answer: load(6)  0.286
-%% answer: load(10)  0.019
-%% answer: load(4)  0.171
-%% answer: load(2)  0.279
 %% answer: load(0)  0.063
+%% answer: load(2)  0.279
+%% answer: load(4)  0.171
+%% answer: load(6)  0.286
+%% answer: load(8)  0.139
+%% answer: load(10)  0.019
+%% answer: load(12)  0.031
+%% answer: load(14)  0.012
 
 :- use_module(library(lists)).
 

@@ -1,4 +1,4 @@
-% All orders of a list; two fixed places become an event.
+% The orders of a list that begin with a given element.
 %% answer: order([2, 1, 3])  0.25
 %% answer: order([2, 3, 1])  0.25
 %% answer: order([1, 2, 3])  0.75

@@ -1,8 +1,8 @@
 % Disjunction ';' in a body, also nested and beside a conjunction.
-%% answer: r  0.088
-%% answer: q  0.29
-%% answer: s  0.832
 %% answer: p  0.7
+%% answer: q  0.29
+%% answer: r  0.088
+%% answer: s  0.832
 %% answer: t  0.4
 
 0.5::a.

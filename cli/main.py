@@ -1,0 +1,69 @@
+"""Entry point: the group of commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+from nesy_gedi.cli.doctor import doctor
+from nesy_gedi.cli.evaluate import evaluate
+from nesy_gedi.cli.ground import ground
+from nesy_gedi.cli.listings import data, programs
+from nesy_gedi.cli.output import exit_code, render_error, show_warning
+from nesy_gedi.cli.query import query
+from nesy_gedi.cli.train import train
+
+from nesy_gedi.errors import NesyGediError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="nesy-gedi")
+def commands() -> None:
+    """Train DeepProbLog programs on images: exact, batch-wide, with the concepts that were meant.
+
+    \b
+    First steps:
+      nesy-gedi train addition         train the first bundled program
+      nesy-gedi programs               what else is bundled
+      nesy-gedi evaluate RUN           measure a run again
+    """
+
+
+for command in (train, evaluate, ground, query, programs, data, doctor):
+    commands.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 3 a check disagreed, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    warnings.showwarning = show_warning
+    try:
+        sys.exit(commands.main(given, prog_name="nesy-gedi", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except NesyGediError as error:
+        if debug:
+            raise
+        render_error(error)
+        sys.exit(exit_code(error))
+    except Exception as error:
+        if debug:
+            raise
+        render_error(
+            NesyGediError(
+                f"internal error: {type(error).__name__}: {error}",
+                hint="run it again with --debug and report the traceback",
+            )
+        )
+        sys.exit(1)

@@ -1,0 +1,68 @@
+"""Progress on stderr: a live bar on a terminal, one plain line an epoch otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from nesy_gedi.cli.output import print_error_line
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from nesy_gedi.training.loop import Listener
+
+
+def make_listener(quiet: bool) -> Listener:
+    """The listener that fits the terminal."""
+    if quiet:
+        return Listener()
+    return Live() if sys.stderr.isatty() else Plain()
+
+
+class Plain(Listener):
+    """One line an epoch."""
+
+    def started(self, facts: dict[str, Any]) -> None:
+        print_error_line(
+            f"{facts['query']}: {facts['answers']} answers, circuit of {facts['nodes']} nodes ({facts['method']}); "
+            f"{facts['train']} training, {facts['validation']} validation, {facts['test']} test queries; "
+            f"device {facts['device']}"
+        )
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        print_error_line(
+            f"epoch {line['epoch']}: loss {line['train_loss']:.4f}, validation loss {line['validation_loss']:.4f}, "
+            f"answers right {line['validation_answer_accuracy']:.4f}"
+        )
+
+
+class Live(Plain):
+    """A bar for the epoch under way, and what the last validation said."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+        self.bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True)
+        self.told = ""
+
+    def started(self, facts: dict[str, Any]) -> None:
+        super().started(facts)
+        self.epochs = facts["epochs"]
+        self.task = self.bar.add_task("", total=None, told="")
+        self.bar.start()
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self.bar.update(
+            self.task,
+            description=f"epoch {epoch}/{self.epochs}",
+            completed=step,
+            total=steps,
+            told=f"loss {loss:.4f} {self.told}",
+        )
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        self.told = f"validation: answers right {line['validation_answer_accuracy']:.4f}"
+
+    def finished(self) -> None:
+        self.bar.stop()

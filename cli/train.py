@@ -1,0 +1,161 @@
+"""``nesy-gedi train``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+from nesy_gedi.cli import options
+from nesy_gedi.cli.output import print_error_line, print_json
+from nesy_gedi.cli.results import print_result
+
+from nesy_gedi.errors import UsageError
+
+if TYPE_CHECKING:
+    from nesy_gedi.logic.program import Program
+    from nesy_gedi.training.recipe import Recipe
+
+
+@click.command(short_help="Train a program's networks from answers alone.")
+@click.argument("program", required=False)
+@options.data_options
+@options.query
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; else a new one below runs/.")
+@click.option("--force", is_flag=True, help="Replace the run folder when it exists.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue an interrupted run exactly.")
+@click.option("--seed", type=int, help="Initial weights, validation split, training queries and their order.")
+@click.option("--epochs", type=int, help="Passes over the training queries.")
+@click.option("--limit", type=int, help="Number of labelled training queries.")
+@options.encoder
+@options.settings
+@options.device
+@options.trust
+@click.option("--dry-run", is_flag=True, help="Parse, ground, compile and run one batch; write nothing.")
+@options.as_json
+@options.quiet
+def train(
+    program: str | None,
+    source: str | None,
+    data_dir: Path | None,
+    download: bool,
+    query: str | None,
+    out: Path | None,
+    force: bool,
+    resume: Path | None,
+    seed: int | None,
+    epochs: int | None,
+    limit: int | None,
+    encoders: tuple[str, ...],
+    settings: tuple[str, ...],
+    device: str,
+    trust: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train the networks of PROGRAM (a .pl file or a bundled name) from the answers to its queries.
+
+    The recipe is the .toml file beside the program; without one give --query. The last line of output is the run folder.
+
+    \b
+      nesy-gedi train programs/addition.pl
+      nesy-gedi train addition --data mnist --data-dir data --epochs 1
+    """
+    overrides = options.read_settings(
+        settings, encoders, query=query, seed=seed, training__epochs=epochs, data__train=limit
+    )
+    if resume is not None:
+        chosen, recipe, trust = _resumed(resume, program, source, overrides, out)
+    elif program is None:
+        raise UsageError("no program", hint="nesy-gedi train programs/addition.pl, or --resume RUN")
+    else:
+        chosen, recipe, _ = options.load(program, source, overrides, trust)
+    trusted = options.trusted_networks(encoders, chosen, trust)
+
+    from nesy_gedi.cli.progress import make_listener
+
+    from nesy_gedi.training import training
+
+    if dry_run:
+        document = training.dry_run(
+            chosen, recipe, data_dir=data_dir, download=download, device=device, trusted_encoders=trusted
+        )
+        print_json(document) if as_json else click.echo(_dry_run_text(document))
+        return
+    stop = _StopOnce()
+    trained = training.train(
+        chosen,
+        recipe,
+        data_dir=data_dir,
+        download=download,
+        device=device,
+        out=out,
+        force=force,
+        resume=resume,
+        trusted_encoders=trusted,
+        listener=make_listener(quiet),
+        stop=stop,
+    )
+    if as_json:
+        print_json(trained.document)
+    else:
+        print_result(trained.document, report=trained.run.report_file)
+
+
+class _StopOnce:
+    """The first Ctrl-C asks to stop after the step; the second stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print_error_line("stopping after this step (Ctrl-C again stops at once) ...")
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+def _resumed(
+    resume: Path, program: str | None, source: str | None, overrides: dict[str, Any], out: Path | None
+) -> tuple[Program, Recipe, bool]:
+    """The program and recipe of a run; anything given beside it must agree with it."""
+    from nesy_gedi.logic.program import Program
+    from nesy_gedi.training.bundled import find_program
+    from nesy_gedi.training.recipe import Recipe
+    from nesy_gedi.training.runs import open_run
+
+    run = open_run(resume)
+    recipe, own = run.recipe(), run.program()
+    if out is not None and out != resume:
+        raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
+    if program is not None and Program.load(find_program(program).path).fingerprint != own.fingerprint:
+        raise UsageError(
+            f"the run was trained with {own.source.name}, not with {program}",
+            where=str(resume),
+            hint="leave the program out to continue the run",
+        )
+    if source is not None:
+        overrides = {**overrides, "data.source": source}
+    for key, value in overrides.items():
+        stored: Any = recipe
+        for part in key.split("."):
+            stored = stored.get(part) if isinstance(stored, dict) else getattr(stored, part, None)
+        if stored != (tuple(value) if isinstance(value, list) else value):
+            raise UsageError(
+                f"{key} is {stored!r} in the run and {value!r} on the command line",
+                where=str(resume),
+                hint="leave the option out to continue, or start a new run with it",
+            )
+    assert isinstance(recipe, Recipe)
+    return own, recipe, own.trusted
+
+
+def _dry_run_text(document: dict[str, Any]) -> str:
+    facts = "\n".join(f"{key:<12} {value}" for key, value in document.items() if key not in ("recipe", "version"))
+    return f"{facts}\n\n{document['recipe']}".rstrip()

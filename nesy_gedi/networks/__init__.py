@@ -1,0 +1,1 @@
+"""Perception networks: images in, log-probabilities over symbols out."""

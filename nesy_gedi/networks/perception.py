@@ -1,0 +1,108 @@
+"""From images to log-probabilities over the symbols of one neural predicate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nesy_gedi.errors import DataError, DistributionError, UsageError
+
+OUTPUTS = ("logits", "log_probabilities", "probabilities")
+"""What a network may return for each symbol."""
+
+PROBABILITY_SUM_TOLERANCE = 1e-3
+"""How far a row that a network calls probabilities may sum from one."""
+
+
+class Perception(nn.Module):
+    """An encoder and a head whose result is a distribution over ``domain``.
+
+    Args:
+        encoder: any module from images (batch, channels, height, width) float to features (batch, d).
+        head: a module from features to ``len(domain)`` outputs; None when the encoder's own output is that wide.
+        domain: the symbols, in the order of the outputs.
+        image_shape: (channels, height, width) that the encoder expects; other images are refused.
+        mean: per channel, subtracted from pixels in [0, 1].
+        std: per channel, divides them.
+        output: what head (or encoder) returns: ``logits``, ``log_probabilities`` or ``probabilities``.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module | None,
+        domain: Sequence[str],
+        *,
+        image_shape: tuple[int, int, int],
+        mean: Tensor | None = None,
+        std: Tensor | None = None,
+        output: str = "logits",
+    ) -> None:
+        super().__init__()
+        if output not in OUTPUTS:
+            raise UsageError(f"a network cannot return {output}", hint=f"valid: {', '.join(OUTPUTS)}")
+        self.encoder = encoder
+        self.head = head if head is not None else nn.Identity()
+        self.domain = tuple(domain)
+        self.image_shape = image_shape
+        self.output = output
+        channels = image_shape[0]
+        self.register_buffer("mean", torch.zeros(channels) if mean is None else mean.float().clone())
+        self.register_buffer("std", torch.ones(channels) if std is None else std.float().clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities over the domain.
+
+        Args:
+            images: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1].
+
+        Returns:
+            (batch, len(domain)) float, rows normalised.
+
+        Raises:
+            DataError: images of another shape.
+            DistributionError: outputs of another width than the domain, or rows of probabilities that do not sum to
+            one.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise DataError(
+                f"images of shape {tuple(images.shape[1:])}, the network expects {self.image_shape} "
+                "(channels, height, width)",
+                hint="use the data set that it was trained on, or resize the images",
+            )
+        pixels = images.float() / 255.0 if images.dtype == torch.uint8 else images
+        pixels = (pixels - self.mean[:, None, None]) / self.std[:, None, None]
+        return self._normalise(self.head(self.encoder(pixels)).float())
+
+    def _normalise(self, raw: Tensor) -> Tensor:
+        if raw.dim() != 2 or raw.shape[1] != len(self.domain):
+            raise DistributionError(
+                f"the network returns {tuple(raw.shape[1:])} values an image, its domain has {len(self.domain)} symbols",
+                hint='make its last layer as wide as the domain, or let a head do so (head = "linear" in the recipe)',
+            )
+        if self.output == "logits":
+            return torch.log_softmax(raw, 1)
+        sums = (raw.exp() if self.output == "log_probabilities" else raw).detach().sum(1)
+        wrong = ~((sums - 1.0).abs() <= PROBABILITY_SUM_TOLERANCE)
+        if bool(wrong.any()) or (self.output == "probabilities" and bool((raw.detach() < 0).any())):
+            worst = float(sums[wrong][0]) if bool(wrong.any()) else float(raw.min())
+            raise DistributionError(
+                f"the network declares {self.output}, but a row sums to {worst:.6g}, not 1",
+                hint='end it with a softmax, or say what it returns: output = "logits" in the recipe',
+            )
+        if self.output == "log_probabilities":
+            return raw
+        # An exact zero stays impossible, and its gradient finite.
+        tiny = torch.finfo(raw.dtype).tiny
+        return raw.clamp_min(tiny).log().masked_fill(raw <= 0.0, -torch.inf)
+
+
+def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel of ``images`` (n, channels, height, width) uint8, scaled to [0, 1]."""
+    pixels = images.float() / 255.0
+    return pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(1e-6)

@@ -1,0 +1,1 @@
+"""Reports: pictures and tables of a run, as one self-contained HTML file."""

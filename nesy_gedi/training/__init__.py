@@ -1,0 +1,1 @@
+"""Training: recipes, tasks, the loop, checkpoints and run folders."""

@@ -1,0 +1,47 @@
+"""Devices and precision, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import torch
+from lightning_fabric import Fabric
+
+from nesy_gedi.errors import UsageError
+
+
+def choose_device(name: str) -> str:
+    """Resolve ``auto | cpu | cuda | cuda:N | mps`` to a device that is there.
+
+    Raises:
+        UsageError: an unknown name, or a device that is missing.
+    """
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cpu":
+        return name
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError("there is no mps device here", where="--device", hint="use --device cpu or auto")
+        return name
+    if match := re.fullmatch(r"cuda(?::(\d+))?", name):
+        number = int(match[1] or 0)
+        if number >= torch.cuda.device_count():
+            raise UsageError(
+                f"there is no {name}: {torch.cuda.device_count()} CUDA devices found", where="--device", hint="use auto"
+            )
+        return f"cuda:{number}"
+    raise UsageError(f"unknown device {name}", where="--device", hint="valid: auto, cpu, cuda, cuda:N, mps")
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A Fabric for one process on a device from :func:`choose_device`."""
+    accelerator, _, number = device.partition(":")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Fabric suggests faster settings that change results
+        return Fabric(
+            accelerator=accelerator,
+            devices=[int(number)] if number else 1,
+            precision=precision,  # type: ignore[arg-type]
+        )

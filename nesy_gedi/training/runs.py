@@ -1,0 +1,208 @@
+"""Run folders: everything needed to look at, continue or evaluate a run, under one path."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nesy_gedi.errors import RunError
+from nesy_gedi.logic.program import Program
+from nesy_gedi.training.checkpoints import CheckpointFolder, write_json, write_text
+from nesy_gedi.training.recipe import Recipe, load_recipe, write_recipe
+
+PACKAGES = ("nesy-gedi", "torch", "torchvision", "numpy", "problog", "pysdd", "lightning-fabric")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``runs/<program>-<date>-<id>/``."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        return CheckpointFolder(self.path / "checkpoints")
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def program_file(self) -> Path:
+        return self.path / "program.pl"
+
+    @property
+    def environment_file(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result_file(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    def recipe(self) -> Recipe:
+        """The effective recipe."""
+        return load_recipe(self.recipe_file)
+
+    def program(self) -> Program:
+        """The program as it was trained.
+
+        Raises:
+            RunError: the program in the folder is not the one that its environment file names.
+        """
+        environment = self.environment()
+        program = Program.load(self.program_file, trusted=bool(environment.get("trusted")))
+        if program.fingerprint != environment.get("program_sha256"):
+            raise RunError(
+                "program.pl is not the program that this run was trained with",
+                where=str(self.path),
+                hint="restore the file, or train the new program in a run of its own",
+            )
+        return program
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, and where the program and data came from."""
+        try:
+            found: dict[str, Any] = json.loads(self.environment_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"environment.json cannot be read: {error}", where=str(self.path)) from error
+        return found
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images that the networks take."""
+        channels, height, width = self.environment()["image_shape"]
+        return channels, height, width
+
+    def data_dir(self) -> Path | None:
+        """Where the data was, when a folder was named."""
+        stated = self.environment().get("data_dir")
+        return Path(stated) if stated else None
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl``."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; a last line cut short by a crash is left out."""
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
+
+    def rewind_metrics(self, epoch: int) -> None:
+        """Drop what was measured after ``epoch`` epochs, before training continues from there."""
+        kept = [line for line in self.read_metrics() if line["epoch"] <= epoch]
+        write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def result(self) -> dict[str, Any] | None:
+        """The final document of a finished run."""
+        try:
+            found: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found
+
+
+def open_run(path: Path) -> RunFolder:
+    """An existing run.
+
+    Raises:
+        RunError: there is no run at ``path``.
+    """
+    run = RunFolder(path)
+    if not run.recipe_file.exists() or not run.program_file.exists():
+        raise RunError("not a run folder: recipe.toml and program.pl are not both there", where=str(path))
+    return run
+
+
+def choose_path(name: str, out: Path | None) -> Path:
+    """``out``, or a new name below ``runs/``."""
+    if out is not None:
+        return out
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d')}-{secrets.token_hex(3)}"
+
+
+def create_run(
+    path: Path,
+    program: Program,
+    recipe: Recipe,
+    *,
+    data_dir: Path | None,
+    device: str,
+    shape: tuple[int, int, int],
+    force: bool = False,
+) -> RunFolder:
+    """Make a run folder, complete or not at all.
+
+    Raises:
+        RunError: the folder exists and ``force`` is off or it holds something else than a run, or it cannot be written.
+    """
+    if path.exists():
+        if not force:
+            raise RunError(
+                "the folder exists", where=str(path), hint="choose another --out, or replace it with --force"
+            )
+        if any(path.iterdir()) if path.is_dir() else True:
+            open_run(path)  # refuses to replace anything but a run
+    part = path.with_name(f".{path.name}.part")
+    staged = RunFolder(part)
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        write_text(staged.recipe_file, write_recipe(recipe))
+        write_text(staged.program_file, program.source.text)
+        write_json(staged.environment_file, {**_environment(program, data_dir, device), "image_shape": shape})
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise RunError(
+            f"cannot make the run folder: {error.strerror}",
+            where=str(path),
+            hint="choose a folder you can write: --out",
+        ) from error
+    return RunFolder(path)
+
+
+def _environment(program: Program, data_dir: Path | None, device: str) -> dict[str, Any]:
+    return {
+        "program": program.source.name,
+        "program_sha256": program.fingerprint,
+        "trusted": program.trusted,
+        "data_dir": str(data_dir.resolve()) if data_dir is not None else None,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,310 @@
+"""A task: a program, its circuit, its networks, and supervised queries whose answers the program itself computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nesy_gedi.data import ImageSet, ImageSplits, Queries, draw_tuples, split_validation
+from nesy_gedi.errors import AnswerError, DataError, DistributionError, RecipeError, UsageError, did_you_mean
+from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.reasoner import Reasoner
+from nesy_gedi.networks.encoders import make_encoder
+from nesy_gedi.networks.heads import make_head
+from nesy_gedi.networks.perception import Perception, pixel_statistics
+from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe
+
+VALIDATION_SHARE = 0.1
+"""Share of the training images held out for validation, where the recipe does not say."""
+
+TEST_SEED = 20261120
+"""Test queries are the same for every run, so that runs can be compared."""
+
+LABELLING_BATCH = 4096
+"""Queries labelled at once."""
+
+
+@dataclass(frozen=True)
+class SymbolMap:
+    """For one network: the symbol of each class of its attribute, -1 where the domain has none."""
+
+    attribute: str
+    symbol: Tensor
+
+
+class Task:
+    """What a recipe and a program describe, ready to train.
+
+    Attributes:
+        program, recipe, reasoner: as given and built.
+        slots: the slots that hold images, in the form's order; ``Queries.index`` has a column for each.
+        observed: the inputs whose values are given; ``Queries.observed`` has a column for each.
+        seen: the inputs that a network perceives.
+
+    Raises:
+        RecipeError: the recipe and the program do not fit together.
+    """
+
+    def __init__(self, program: Program, recipe: Recipe, *, cache: GroundingCache | None = None) -> None:
+        self.program = program
+        self.recipe = recipe
+        for name in recipe.networks:
+            if name not in program.networks:
+                raise RecipeError(
+                    f"the recipe describes a network {name} that the program does not have",
+                    where=f"networks.{name}",
+                    hint=did_you_mean(name, program.networks),
+                )
+        if not recipe.query:
+            raise RecipeError(
+                "no query form", where=program.source.name, hint='say what is asked: --query "addition(X, Y, Sum)"'
+            )
+        self.reasoner = Reasoner(program, recipe.query, slots=recipe.slots or None, cache=cache, validate=False)
+        for item in self.reasoner.inputs:
+            if len(item.slots) != 1 or item.slots[0] not in self.reasoner.form.slots:
+                raise RecipeError(
+                    f"network {item.network} reads {', '.join(item.slots)}; training supports one image slot a call",
+                    where=recipe.query,
+                    hint="give each network one variable of the query form",
+                )
+        self.observed = tuple(item for item in self.reasoner.inputs if self.network(item.network).observed)
+        self.seen = tuple(item for item in self.reasoner.inputs if item not in self.observed)
+        if not self.seen:
+            raise RecipeError("no network perceives anything in this query", where=recipe.query)
+        used = {item.slots[0] for item in self.seen}
+        self.slots = tuple(slot for slot in self.reasoner.form.slots if slot in used)
+
+    def network(self, name: str) -> NetworkRecipe:
+        """The recipe of a network, defaults where it says nothing."""
+        return self.recipe.networks.get(name, NetworkRecipe())
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks that are trained."""
+        return tuple(dict.fromkeys(item.network for item in self.seen))
+
+    def columns(self, network: str) -> list[int]:
+        """The columns of ``Queries.index`` that ``network`` looks at."""
+        return [self.slots.index(item.slots[0]) for item in self.seen if item.network == network]
+
+    def symbol_map(self, network: str, images: ImageSet) -> SymbolMap:
+        """How the classes of the data name the symbols of ``network``.
+
+        Raises:
+            RecipeError: the attribute does not exist, or classes and domain have nothing in common.
+        """
+        what = self.network(network)
+        domain = self.program.networks[network]
+        where = f"networks.{network}"
+        if what.attribute not in images.labels:
+            raise RecipeError(
+                f"the images have no attribute {what.attribute}",
+                where=where,
+                hint=did_you_mean(what.attribute, images.labels),
+            )
+        classes = images.labels[what.attribute].classes
+        names = what.classes or classes
+        if len(names) != len(classes):
+            raise RecipeError(
+                f"{len(names)} symbols for the {len(classes)} classes of {what.attribute}",
+                where=f"{where}.classes",
+                hint=f"give one symbol for each of: {', '.join(classes)}",
+            )
+        symbols = torch.tensor([domain.index(name) if name in domain else -1 for name in names])
+        if what.classes and bool((symbols < 0).any()):
+            wrong = names[int((symbols < 0).nonzero()[0])]
+            raise RecipeError(
+                f"{wrong} is not in the domain", where=f"{where}.classes", hint=did_you_mean(wrong, domain)
+            )
+        missing = [symbol for k, symbol in enumerate(domain) if k not in symbols.tolist()]
+        if missing:
+            raise RecipeError(
+                f"no class of {what.attribute} is the symbol {missing[0]}",
+                where=where,
+                hint=f"the classes are {', '.join(classes)}; map them with classes = [...] in the recipe",
+            )
+        return SymbolMap(what.attribute, symbols)
+
+    def symbols(self, network: str, images: ImageSet) -> Tensor:
+        """The true symbol of every image for ``network``, (n,) int64; -1 outside the domain."""
+        mapped = self.symbol_map(network, images)
+        return mapped.symbol[images.labels[mapped.attribute].index]
+
+    def perceptions(
+        self, shape: tuple[int, int, int], images: Tensor | None = None, *, trusted: Sequence[str] = ()
+    ) -> nn.ModuleDict:
+        """New networks, initialised from the recipe's seed.
+
+        Args:
+            shape: (channels, height, width) of the images.
+            images: training images whose pixel statistics are normalised away; they may be restored from a checkpoint.
+            trusted: networks whose encoder was named by the user, so that its Python may be imported.
+
+        Raises:
+            UsageError: an encoder or head that cannot be made, or does not take such images.
+            DistributionError: outputs of another width than the domain, or that are not distributions.
+        """
+        torch.manual_seed(self.recipe.seed)
+        mean, std = (None, None) if images is None else pixel_statistics(images)
+        made = nn.ModuleDict()
+        for name in self.networks:
+            what, domain = self.network(name), self.program.networks[name]
+            encoder = make_encoder(what.encoder, shape, what.features, trusted=name in trusted)
+            head = make_head(what.head, encoder, shape, len(domain))
+            made[name] = Perception(encoder, head, domain, image_shape=shape, mean=mean, std=std, output=what.output)
+            try:
+                with torch.no_grad():
+                    made[name].eval()(torch.zeros(2, *shape))
+            except DistributionError as error:
+                raise DistributionError(error.message, where=f"network {name}", hint=error.hint) from error
+            except RuntimeError as error:
+                raise UsageError(
+                    f"the encoder {what.encoder} does not take images of shape {shape}: {error}",
+                    where=f"network {name}",
+                ) from error
+        return made.train()
+
+    def observe(self, log_p: Mapping[str, Tensor], observed: Tensor) -> dict[object, Tensor]:
+        """The reasoner's inputs: what networks perceive, and the observed values as one-hot log-probabilities.
+
+        Args:
+            log_p: network -> (batch, slots of that network, K).
+            observed: (batch, observed slots) int64.
+        """
+        inputs: dict[object, Tensor] = {}
+        for name, block in log_p.items():
+            slots = [item.slots[0] for item in self.seen if item.network == name]
+            inputs.update({(name, slot): block[:, k] for k, slot in enumerate(slots)})
+        like = next(iter(log_p.values()))
+        for k, item in enumerate(self.observed):
+            inputs[item.network, *item.slots] = one_hot_log(
+                observed[:, k].to(like.device), len(item.domain), like.dtype
+            )
+        return inputs
+
+    def predict(self, log_p: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The most probable answer and observed values given what the networks perceive.
+
+        Observed values are predicted one by one from their posterior marginals: the gradient of the log-probability
+        of the query with respect to the log-probabilities of a slot that is left open.
+
+        Args:
+            log_p: network -> (batch, slots of that network, K), log-probabilities.
+
+        Returns:
+            Columns of the answers (batch,), and values of the observed slots (batch, observed slots).
+        """
+        some = next(iter(log_p.values()))
+        size = some.shape[0]
+        if not self.observed:
+            with torch.no_grad():
+                answers = self.reasoner(self.observe(log_p, torch.empty(size, 0, dtype=torch.long)))
+            return answers.argmax(1), torch.empty(size, 0, dtype=torch.long, device=some.device)
+        with torch.enable_grad():
+            inputs = self.observe(
+                {k: v.detach() for k, v in log_p.items()}, torch.zeros(size, len(self.observed)).long()
+            )
+            open_slots = [
+                some.new_full((size, len(item.domain)), -math.log(len(item.domain))).requires_grad_()
+                for item in self.observed
+            ]
+            inputs.update({(i.network, *i.slots): tensor for i, tensor in zip(self.observed, open_slots, strict=True)})
+            answers = self.reasoner(inputs)
+            best = answers.argmax(1)
+            marginals = torch.autograd.grad(answers.gather(1, best[:, None]).sum(), open_slots)
+        return best, torch.stack([marginal.argmax(1) for marginal in marginals], 1)
+
+    def label(self, images: ImageSet, index: Tensor, seed: int) -> Queries:
+        """Let the program itself answer queries whose symbols are known.
+
+        A program with random rules has several answers; one is drawn from their distribution.
+
+        Args:
+            images: labelled images.
+            index: (n, slots).
+            seed: for the answers of a random program.
+
+        Raises:
+            AnswerError: the program derives no answer for some tuple.
+        """
+        answers, observed = [], []
+        generator = torch.Generator().manual_seed(seed)
+        truths = {name: self.symbols(name, images)[index[:, self.columns(name)]] for name in self.networks}
+        for begin in range(0, len(index), LABELLING_BATCH):
+            part = {name: truth[begin : begin + LABELLING_BATCH] for name, truth in truths.items()}
+            log_p = {n: one_hot_log(t, len(self.program.networks[n]), torch.float64) for n, t in part.items()}
+            best, values = self.predict(log_p)
+            with torch.no_grad():
+                answer_p = self.reasoner(self.observe(log_p, values)).exp()
+            if bool((none := answer_p.sum(1) <= 0.0).any()):
+                self._refuse(images, index[begin + int(none.nonzero()[0])])
+            if bool((answer_p.max(1).values < 1.0 - 1e-6).any()) and not self.observed:
+                best = torch.multinomial(answer_p / answer_p.sum(1, keepdim=True), 1, generator=generator)[:, 0]
+            answers.append(best)
+            observed.append(values)
+        return Queries(images, index, torch.cat(answers), torch.cat(observed))
+
+    def _refuse(self, images: ImageSet, tuple_: Tensor) -> None:
+        seen = []
+        for item in self.seen:
+            symbol = self.symbols(item.network, images)[tuple_[self.slots.index(item.slots[0])]]
+            seen.append(f"{item.network}({item.slots[0]}) = {item.domain[int(symbol)]}")
+        raise AnswerError(
+            f"the program derives no answer when {', '.join(seen)}",
+            where=f"{self.program.source.name}, {self.recipe.query}",
+            hint="add a rule for this case, or use data without it",
+        )
+
+    def usable(self, images: ImageSet) -> ImageSet:
+        """The images whose symbols all lie in the domains (a program over 0..4 leaves the other digits out)."""
+        keep = torch.ones(len(images), dtype=torch.bool)
+        for name in self.networks:
+            keep &= self.symbols(name, images) >= 0
+        return images if bool(keep.all()) else images.subset(keep.nonzero()[:, 0])
+
+    def test_queries(self, images: ImageSplits) -> Queries:
+        """Queries over the test images; the same for every seed.
+
+        Raises:
+            DataError: the images are too few.
+            AnswerError: the program derives no answer for some tuple.
+        """
+        test = self.usable(images.test)
+        index = draw_tuples(len(test), len(self.slots), self.recipe.data.test, TEST_SEED)
+        return self.label(test, index, TEST_SEED)
+
+    def queries(self, images: ImageSplits) -> Splits:
+        """Training, validation and test queries; no two of these share an image. Raises as :meth:`test_queries`."""
+        what: DataRecipe = self.recipe.data
+        pool = self.usable(images.train)
+        width = len(self.slots)
+        held_out = what.validation * width or max(width, int(VALIDATION_SHARE * len(pool)))
+        if held_out + width > len(pool):
+            raise DataError(f"{len(pool)} images cannot give {what.validation} validation queries and any for training")
+        seed = self.recipe.seed
+        train, validation = split_validation(pool, held_out, seed)
+        return Splits(
+            train=self.label(train, draw_tuples(len(train), width, what.train, seed), seed),
+            validation=self.label(validation, draw_tuples(len(validation), width, what.validation, seed), seed),
+            test=self.test_queries(images),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Queries for training, for choosing the best checkpoint, and for the final figures."""
+
+    train: Queries
+    validation: Queries
+    test: Queries
+
+
+def one_hot_log(values: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Log of one-hot distributions: 0 at the value, -inf elsewhere; shape (*values.shape, size)."""
+    result = torch.full((*values.shape, size), -torch.inf, dtype=dtype, device=values.device)
+    return result.scatter_(-1, values[..., None], 0.0)

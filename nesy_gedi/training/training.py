@@ -1,0 +1,221 @@
+"""Train and evaluate: the whole job in one call each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nesy_gedi.data import Queries, load_images
+from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.program import Program
+from nesy_gedi.training.checkpoints import write_json
+from nesy_gedi.training.devices import choose_device, make_fabric
+from nesy_gedi.training.evaluation import Clock, measure
+from nesy_gedi.training.loop import Listener, fit, restore_model, train_step
+from nesy_gedi.training.recipe import Recipe, write_recipe
+from nesy_gedi.training.runs import RunFolder, choose_path, create_run, open_run
+from nesy_gedi.training.task import Splits, Task
+
+VERSION = 1
+"""Of the documents that ``--json`` prints. Keys are added, never renamed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished run in memory.
+
+    Attributes:
+        run: its folder.
+        task: program, circuit and slots.
+        networks: name -> :class:`~nesy_gedi.networks.perception.Perception`, with the best weights.
+        queries: the test queries that it was measured on.
+        document: metrics and times, as ``--json`` prints them.
+    """
+
+    run: RunFolder
+    task: Task
+    networks: nn.ModuleDict
+    queries: Queries
+    document: dict[str, Any]
+
+
+def train(
+    program: Program,
+    recipe: Recipe,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    out: Path | None = None,
+    force: bool = False,
+    resume: Path | None = None,
+    trusted_encoders: tuple[str, ...] = (),
+    listener: Listener | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train a program's networks from answers alone, keep the best weights by validation, measure them on the test
+    split.
+
+    Args:
+        program: the program.
+        recipe: what to train; see :func:`~nesy_gedi.training.recipe.load_recipe`.
+        data_dir: where data sets are; else ``$NESY_GEDI_DATA``, else the user's cache.
+        download: fetch a missing data set.
+        device: ``auto | cpu | cuda | cuda:N | mps``.
+        out: the run folder; else a new one below ``runs/``.
+        force: replace an existing run.
+        resume: continue this run instead; program and recipe must be its own.
+        trusted_encoders: networks whose encoder may import Python.
+        listener: told about progress.
+        stop: asked after every step; when true, training saves and raises ``Interrupted``.
+
+    Raises:
+        NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
+    """
+    started = time.perf_counter()
+    listener = listener or Listener()
+    chosen = choose_device(device)
+    task = Task(program, recipe, cache=GroundingCache())
+    images = load_images(recipe.data.source, data_dir=data_dir, download=download)
+    splits = task.queries(images)
+    networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
+    fabric = make_fabric(chosen, recipe.training.precision)
+    if resume is not None:
+        run = open_run(resume)
+        if (finished := run.result()) is not None:
+            restore_model(task, networks, run.checkpoints.load("best"))
+            return Trained(run, task, networks, splits.test, finished)
+    else:
+        name = Path(program.source.name).stem
+        path = choose_path(name, out)
+        run = create_run(path, program, recipe, data_dir=data_dir, device=chosen, shape=images.train.shape, force=force)
+    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+    task.reasoner.to(fabric.device)
+    set_up = time.perf_counter() - started
+    listener.started(_facts(task, splits, chosen))
+    try:
+        progress = fit(task, wrapped, splits, run, fabric, listener, stop)
+    finally:
+        listener.finished()
+    restore_model(task, wrapped, run.checkpoints.load("best"))
+    document = _document(program, run, recipe, measure(task, wrapped, splits.test, fabric.device))
+    document["device"] = chosen
+    document["best_epoch"] = progress.best_epoch
+    document["time"] = _times(task, set_up + sum(progress.seconds.values()), progress.seconds)
+    if program.parameters:
+        document["learned"] = task.reasoner.learned.probabilities()
+    write_json(run.result_file, document)
+    return Trained(run, task, networks, splits.test, document)
+
+
+def evaluate(
+    path: Path,
+    *,
+    source: str | None = None,
+    data_dir: Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    encoders: Mapping[str, str] | None = None,
+) -> Trained:
+    """Measure a run's best weights on the test split of its own data, or of another data set with the same images.
+
+    Args:
+        path: the run folder.
+        source: data set in place of the run's.
+        encoders: network -> encoder; naming a run's own encoder again lets its Python be imported.
+
+    Raises:
+        RunError: no run, a damaged checkpoint, or another program.
+        DataError: images of another shape.
+    """
+    started = time.perf_counter()
+    run = open_run(path)
+    program, recipe = run.program(), run.recipe()
+    if source is not None and source != recipe.data.source:
+        recipe = replace(recipe, data=replace(recipe.data, source=source, test=0))
+    for name, spec in (encoders or {}).items():
+        recipe = replace(recipe, networks={**recipe.networks, name: replace(recipe.networks[name], encoder=spec)})
+    fabric = make_fabric(choose_device(device), recipe.training.precision)
+    task = Task(program, recipe, cache=GroundingCache())
+    checkpoint = run.checkpoints.load("best")
+    trusted = tuple(program.networks) if program.trusted else tuple(encoders or {})
+    networks = task.perceptions(run.image_shape(), trusted=trusted)
+    images = load_images(recipe.data.source, data_dir=data_dir or run.data_dir(), download=download)
+    queries = task.test_queries(images)
+    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+    restore_model(task, wrapped, checkpoint)
+    task.reasoner.to(fabric.device)
+    clock = Clock()
+    document = _document(program, run, recipe, measure(task, wrapped, queries, fabric.device, clock))
+    document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
+    return Trained(run, task, networks, queries, document)
+
+
+def dry_run(
+    program: Program,
+    recipe: Recipe,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    trusted_encoders: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Do everything that training does up to and including one step; write nothing.
+
+    Returns:
+        Circuit and data sizes, the loss of the first batch in nats, and the effective recipe as TOML.
+    """
+    chosen = choose_device(device)
+    task = Task(program, recipe, cache=GroundingCache())
+    images = load_images(recipe.data.source, data_dir=data_dir, download=download)
+    splits = task.queries(images)
+    networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
+    fabric = make_fabric(chosen, recipe.training.precision)
+    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+    task.reasoner.to(fabric.device)
+    optimizer = fabric.setup_optimizers(torch.optim.SGD(wrapped.parameters(), lr=0.0))
+    rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
+    loss = train_step(task, wrapped, splits.train, rows, optimizer, fabric, Clock())
+    return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(recipe)}
+
+
+def _document(program: Program, run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "program": program.source.name,
+        "run": str(run.path),
+        "seed": recipe.seed,
+        "data": recipe.data.source,
+        "metrics": metrics,
+    }
+
+
+def _times(task: Task, total: float, seconds: Mapping[str, float]) -> dict[str, float]:
+    return {
+        "total_s": total,
+        "network_s": seconds.get("network", 0.0),
+        "logic_s": seconds.get("logic", 0.0),
+        "grounding_s": task.reasoner.circuit.ground_s + task.reasoner.circuit.compile_s,
+    }
+
+
+def _facts(task: Task, splits: Splits, device: str) -> dict[str, Any]:
+    nodes, edges = task.reasoner.circuit.size()
+    return {
+        "device": device,
+        "query": task.reasoner.form.text,
+        "answers": len(task.reasoner.answers),
+        "nodes": nodes,
+        "edges": edges,
+        "method": task.reasoner.circuit.method,
+        "train": len(splits.train),
+        "validation": len(splits.validation),
+        "test": len(splits.test),
+        "epochs": task.recipe.training.epochs,
+    }
