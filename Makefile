@@ -5,13 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 
-.PHONY: train test setup lint types bench clean
+.PHONY: train test setup lint types browser fuzz bench clean
 
 train: $(STAMP)
 	$(BIN)/nesy-gedi train programs/addition.pl
 
-test: lint types
+test: lint types browser
 	$(BIN)/python -m pytest
+
+# The report is tested in a real browser. Without the right to install one, that test says that it is skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+			&& echo "Installing chromium for the browser test ..." \
+			&& (apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }) >/dev/null 2>&1; } \
+		|| echo "No chromium and no way to install it: the browser test will be skipped."
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -23,6 +31,10 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/training.py
+
+# Random programs against problog and brute force; make test runs a few of them.
+fuzz: $(STAMP)
+	NESY_GEDI_FUZZ=2000 $(BIN)/python -m pytest tests/logic/test_random_programs.py --timeout 3000
 
 setup: $(STAMP)
 

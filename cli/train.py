@@ -77,6 +77,7 @@ def train(
 
     from nesy_gedi.cli.progress import make_listener
 
+    from nesy_gedi.reports.html import write_report
     from nesy_gedi.training import training
 
     if dry_run:
@@ -99,6 +100,7 @@ def train(
         listener=make_listener(quiet),
         stop=stop,
     )
+    write_report(trained)
     if as_json:
         print_json(trained.document)
     else:

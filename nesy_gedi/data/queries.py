@@ -35,6 +35,7 @@ def draw_tuples(images: int, slots: int, count: int, seed: int) -> Tensor:
     """Which images make up each query.
 
     Images are dealt out like cards: none is used again before all have been used, and no query holds one image twice.
+    With ``count`` 0 the images that do not fill a query are left out.
 
     Args:
         images: number of images to draw from.
@@ -50,11 +51,15 @@ def draw_tuples(images: int, slots: int, count: int, seed: int) -> Tensor:
     """
     if images < slots:
         raise DataError(f"{images} images cannot fill the {slots} slots of a query", hint="use a larger split")
-    a_deal = images // slots
-    count = count or a_deal
+    wanted = (count or images // slots) * slots
     generator = torch.Generator().manual_seed(seed)
-    deals = [
-        torch.randperm(images, generator=generator)[: a_deal * slots].view(a_deal, slots)
-        for _ in range(-(-count // a_deal))
-    ]
-    return torch.cat(deals)[:count]
+    decks = [torch.randperm(images, generator=generator)]
+    while len(decks) * images < wanted:
+        deck = torch.randperm(images, generator=generator)
+        if begun := len(decks) * images % slots:
+            # The query that the last deck began is completed with images that it does not hold yet.
+            free = ~torch.isin(deck, decks[-1][-begun:])
+            first = torch.zeros_like(free).index_fill_(0, free.nonzero()[: slots - begun, 0], True)
+            deck = torch.cat([deck[first], deck[~first]])
+        decks.append(deck)
+    return torch.cat(decks)[:wanted].view(-1, slots)

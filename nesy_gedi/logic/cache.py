@@ -16,7 +16,7 @@ from nesy_gedi.logic.formula import And, Constant, Formula, Learned, Literal, Ne
 if TYPE_CHECKING:
     from nesy_gedi.logic.compilation import Circuit
 
-FORMAT = "2"
+FORMAT = "3"
 """Raise it when grounding, simplification or this file's layout changes."""
 
 _NODES: dict[str, Any] = {"literal": Literal, "and": And, "or": Or, "not": Not, "truth": Truth}

@@ -8,6 +8,7 @@ order of threads.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,9 @@ FIRST_INPUT_ROW = 2
 
 PADDING_FACTOR = 1.5
 """A run of nodes is padded to its largest number of children while that costs at most this factor in memory."""
+
+STEEPEST_LOG_SLOPE = 0.9
+"""Slopes of a negation end at the largest number to this power, so that sums of them are finite."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,9 @@ class Plan:
             log_p: log-probabilities of the inputs, shape ``(inputs, batch)``, float32 or float64; -inf is allowed.
 
         Returns:
-            Shape ``(roots, batch)``. Differentiable once. The gradient with respect to an input is the posterior
-            probability of its value given the root; where the root is impossible it is zero.
+            Shape ``(roots, batch)``. Differentiable once. For rows that come out of a (log-)softmax the gradient is
+            that of the posterior: with respect to an input it is the posterior probability of its value given the
+            root, up to a multiple of its probability, which a softmax cancels. Where the root is impossible it is zero.
         """
         result: Tensor = _Evaluate.apply(log_p, self)
         return result
@@ -253,28 +258,44 @@ class _Evaluate(torch.autograd.Function):
         return roots
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        plan: Plan = ctx.plan
-        roots, weights = ctx.saved_tensors
-        batch = gradient.shape[1]
-        total = gradient.new_empty(plan.rows + plan.edges + len(plan.roots), batch)
-        total[: FIRST_INPUT_ROW + plan.inputs] = 0.0
-        total[plan.rows + plan.edges :] = gradient.masked_fill(roots == -torch.inf, 0.0)
-        edges = total[plan.rows : plan.rows + plan.edges]
-        for level in reversed(plan.levels):
-            for gather in level.gathers:
-                terms = total.index_select(0, gather.terms).view(-1, gather.arity, batch)
-                if gather.rows is None:
-                    torch.sum(terms, 1, out=total[gather.start : gather.stop])
-                else:
-                    total[gather.rows] = terms.sum(1)
-            for block in level.blocks:
-                if block.kind != "and":
-                    weight = weights[block.edge_range].view(-1, block.arity, batch)
-                    own = total[block.start : block.stop].unsqueeze(1)
-                    torch.mul(weight, own, out=edges[block.edge_range].view_as(weight))
-        return total[FIRST_INPUT_ROW : FIRST_INPUT_ROW + plan.inputs], None
+        with torch.no_grad():
+            result = _gather_gradients(ctx.plan, gradient, *ctx.saved_tensors)
+        return _DifferentiatedOnce.apply(result.requires_grad_()) if torch.is_grad_enabled() else result, None
+
+
+class _DifferentiatedOnce(torch.autograd.Function):
+    """Marks a gradient. PyTorch's own ``once_differentiable`` takes it for a constant where the loss is linear."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise NotImplementedError("a circuit can be differentiated once, not twice")
+
+
+def _gather_gradients(plan: Plan, gradient: Tensor, roots: Tensor, weights: Tensor) -> Tensor:
+    """The gradient with respect to the inputs from ``gradient`` with respect to the roots."""
+    batch = gradient.shape[1]
+    total = gradient.new_empty(plan.rows + plan.edges + len(plan.roots), batch)
+    total[: FIRST_INPUT_ROW + plan.inputs] = 0.0
+    total[plan.rows + plan.edges :] = gradient.masked_fill(roots == -torch.inf, 0.0)
+    edges = total[plan.rows : plan.rows + plan.edges]
+    for level in reversed(plan.levels):
+        for gather in level.gathers:
+            terms = total.index_select(0, gather.terms).view(-1, gather.arity, batch)
+            if gather.rows is None:
+                torch.sum(terms, 1, out=total[gather.start : gather.stop])
+            else:
+                total[gather.rows] = terms.sum(1)
+        for block in level.blocks:
+            if block.kind != "and":
+                weight = weights[block.edge_range].view(-1, block.arity, batch)
+                own = total[block.start : block.stop].unsqueeze(1)
+                torch.mul(weight, own, out=edges[block.edge_range].view_as(weight))
+    return total[FIRST_INPUT_ROW : FIRST_INPUT_ROW + plan.inputs]
 
 
 def _log_or(children: Tensor, out: Tensor, edge: Tensor | None) -> None:
@@ -292,5 +313,7 @@ def _log_not(children: Tensor, out: Tensor, edge: Tensor | None) -> None:
     near_one = x > -0.6931471805599453
     torch.where(near_one, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)), out=out)
     if edge is not None:
-        slope = -torch.exp(x - out)
+        # Below the smallest normal number the slope would be inf, and inf * 0 is NaN on the way down.
+        steepest = STEEPEST_LOG_SLOPE * math.log(torch.finfo(out.dtype).max)
+        slope = -torch.exp((x - out).clamp_max(steepest))
         edge.copy_(slope.masked_fill_(out == -torch.inf, 0.0).unsqueeze(1))

@@ -22,7 +22,7 @@ from nesy_gedi.logic.program import BERNOULLI_DOMAIN, Program
 _SOURCE = "image"
 
 Distribute = Callable[[str, Tensor], Tensor]
-"""(network, images of shape (1, ...)) -> probabilities of shape (1, K)."""
+"""(network, images of shape (n, ...)) -> probabilities of shape (n, K) in deepproblog's layout."""
 
 
 class DeepProbLogEngine:
@@ -37,7 +37,7 @@ class DeepProbLogEngine:
     def __init__(self, program: Program, form: QueryForm, distribute: Distribute) -> None:
         self.program = program
         self.form = form
-        networks = [Network(_Asked(name, distribute), name) for name in program.networks]
+        networks = [Network(_Asked(name, distribute), name, batching=True) for name in program.networks]
         with contextlib.redirect_stdout(sys.stderr):
             self.model = Model(program.source.expanded, networks, load=False)
             self.model.set_engine(ExactEngine(self.model), cache=True)
@@ -86,8 +86,8 @@ class _Asked(nn.Module):
         self.name = name
         self.distribute = distribute
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.distribute(self.name, image[None])[0]
+    def forward(self, images: Tensor) -> Tensor:
+        return self.distribute(self.name, images)
 
 
 def as_deepproblog(probabilities: Tensor, domain: tuple[str, ...]) -> Tensor:

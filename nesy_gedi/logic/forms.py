@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from problog.errors import ProbLogError
@@ -10,7 +10,7 @@ from problog.logic import Term, Var
 from problog.program import PrologString
 
 from nesy_gedi.errors import UsageError, did_you_mean
-from nesy_gedi.logic.program import Program, heads_of
+from nesy_gedi.logic.program import Program, heads_of, variables_of
 
 SLOT = "$slot"
 """Functor of the terms that stand for images while a program is grounded."""
@@ -32,8 +32,10 @@ class QueryForm:
 
     def goal(self) -> Term:
         """The term to ground: slots are constants, outputs are variables."""
-        term = _parse(self.text)
-        return term.apply({name: Term(SLOT, Term(name)) for name in self.slots} | {n: Var(n) for n in self.outputs})
+        values = {name: Term(SLOT, Term(name)) for name in self.slots} | {name: Var(name) for name in self.outputs}
+        term = _parse(self.text).apply(values)
+        term.location = None  # it would be taken for a place in the program
+        return term
 
 
 def read_form(program: Program, text: str, slots: Collection[str] | None = None) -> QueryForm:
@@ -54,11 +56,17 @@ def read_form(program: Program, text: str, slots: Collection[str] | None = None)
             where=f"query form {text}",
             hint=did_you_mean(goal.signature, program.signatures),
         )
-    names = list(dict.fromkeys(_variables(goal)))
+    if _has_anonymous(goal):
+        raise UsageError(
+            "a variable without a name is neither an image nor an answer",
+            where=f"query form {text}",
+            hint="name every variable of the form; the answer consists of those that are no images",
+        )
+    names = list(dict.fromkeys(variables_of(goal)))
     if slots is None:
         reads = network_arguments(program)
         positions = [k for k in range(goal.arity) if (goal.signature, k) in reads]
-        inputs = {name for k in positions for name in _variables(goal.args[k])}
+        inputs = {name for k in positions for name in variables_of(goal.args[k])}
     else:
         inputs = set(slots)
         if unknown := sorted(inputs - set(names)):
@@ -83,7 +91,7 @@ def network_arguments(program: Program) -> set[tuple[str, int]]:
     while changed:
         changed = False
         for head, goals in rules:
-            reaching: set[str] = set()
+            reaching = _network_inputs(head)
             passes = True
             while passes:
                 before = len(reaching)
@@ -91,15 +99,27 @@ def network_arguments(program: Program) -> set[tuple[str, int]]:
                     if goal.signature in program.signatures:
                         for k, argument in enumerate(goal.args):
                             if (goal.signature, k) in reads:
-                                reaching.update(_variables(argument))
-                    elif reaching & (inside := set(_variables(goal))):
+                                reaching.update(variables_of(argument))
+                    elif reaching & (inside := set(variables_of(goal))):
                         reaching |= inside
                 passes = len(reaching) > before
             for k, argument in enumerate(head.args):
-                if (head.signature, k) not in reads and reaching & set(_variables(argument)):
+                if (head.signature, k) not in reads and reaching & set(variables_of(argument)):
                     reads.add((head.signature, k))
                     changed = True
     return reads
+
+
+def _has_anonymous(term: object) -> bool:
+    if isinstance(term, Var):
+        return bool(term.name == "_")
+    return isinstance(term, Term) and any(_has_anonymous(argument) for argument in term.args)
+
+
+def _network_inputs(head: Term) -> set[str]:
+    """The variables that stand among the inputs where ``head`` is a neural predicate, ``nn(network, inputs, index)``."""
+    asked = head.probability
+    return set(variables_of(asked.args[1])) if isinstance(asked, Term) and asked.functor == "nn" else set()
 
 
 def _parse(text: str) -> Term:
@@ -114,16 +134,6 @@ def _parse(text: str) -> Term:
     if len(statements) != 1 or type(statements[0]) is not Term or statements[0].probability is not None:
         raise UsageError("a query form is one goal", where=text, hint="write for example addition(X, Y, Sum)")
     return statements[0]
-
-
-def _variables(term: object) -> Iterator[str]:
-    """Names of the variables of a term from left to right, the anonymous one left out."""
-    if isinstance(term, Var):
-        if term.name != "_":
-            yield term.name
-    elif isinstance(term, Term):
-        for argument in term.args:
-            yield from _variables(argument)
 
 
 _CONTROL = {"','", ";", "->", "\\+", "not", "':-'", ","}

@@ -129,7 +129,7 @@ class Formula:
         self.variables: list[Variable] = variables if variables is not None else []
         self.nodes: list[Node] = []
         self.scopes: list[int] = []
-        self._index: dict[Node, int] = {}
+        self._index: dict[tuple[type[Node], Node], int] = {}
         self._conditioned: dict[tuple[int, Literal], int] = {}
         for value in (False, True):
             self._add(Truth(value))
@@ -138,7 +138,9 @@ class Formula:
         return len(self.nodes)
 
     def _add(self, node: Node) -> int:
-        found = self._index.get(node)
+        # The kind is part of the key: named tuples of two kinds are equal when their fields are, And((2, 3)) == Or((2, 3)).
+        key = (type(node), node)
+        found = self._index.get(key)
         if found is not None:
             return found
         if isinstance(node, Literal):
@@ -149,7 +151,7 @@ class Formula:
                 scope |= self.scopes[child]
         self.nodes.append(node)
         self.scopes.append(scope)
-        self._index[node] = len(self.nodes) - 1
+        self._index[key] = len(self.nodes) - 1
         return len(self.nodes) - 1
 
     def restore(self, node: Node) -> int:

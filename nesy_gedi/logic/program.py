@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ class NeuralPredicate:
     Attributes:
         network: name of the network.
         signature: ``functor/arity`` of the predicate.
-        input_positions: arguments of the head that hold the network's inputs.
+        input_positions: arguments of the head in which the network's inputs stand.
         domain: the symbols, in the order of the network's outputs.
         offset: where the clause begins in the (expanded) source.
     """
@@ -162,11 +163,13 @@ class Program:
             )
         if len(arguments) not in (2, 4):
             raise self.error(f"nn takes 2 or 4 arguments, found {len(arguments)}", statement)
+        if not _is_atom(arguments[0]):
+            raise self.error(f"{arguments[0]} is not the name of a network, which is written in lower case", statement)
         network, inputs = str(arguments[0]), arguments[1]
         if not _is_list(inputs) or not term2list(inputs, False):
             raise self.error(f"the inputs of {network} are not a list such as [X]", statement)
-        inputs_list = term2list(inputs, False)
-        positions = tuple(k for k, argument in enumerate(head.args) if argument in inputs_list)
+        read = set(variables_of(inputs))
+        positions = tuple(k for k, argument in enumerate(head.args) if read & set(variables_of(argument)))
         if len(arguments) == 2:
             domain: tuple[str, ...] = BERNOULLI_DOMAIN
             heads = [head.with_probability(Term("nn", Term(network), inputs, Constant(1)))]
@@ -179,8 +182,8 @@ class Program:
                 raise self.error(f"the domain of {network} needs two or more different symbols", statement)
             if any(not getattr(value, "is_ground", lambda: True)() for value in values):
                 raise self.error(f"the domain of {network} holds a variable", statement)
-            if not isinstance(output, Var) or output not in head.variables():
-                raise self.error(f"the output of {network} must be a variable of the head", statement)
+            if not isinstance(output, Var) or output.name not in {n for a in head.args for n in variables_of(a)} - read:
+                raise self.error(f"the output of {network} must be a variable of the head and not an input", statement)
             domain = tuple(str(value) for value in values)
             heads = [
                 head.apply_term({output: value}).with_probability(
@@ -230,8 +233,8 @@ class Program:
         return [head.with_probability(Term("t", Constant(group), Constant(index))) for index, head in enumerate(heads)]
 
     def _check_sum(self, heads: list[Term], statement: Term) -> None:
-        numbers = [constant_probability(head.probability) for head in heads if head.probability is not None]
-        for number, head in zip(numbers, heads, strict=False):
+        numbers = [constant_probability(head.probability) for head in heads]
+        for number, head in zip(numbers, heads, strict=True):
             if number is not None and not 0.0 <= number <= 1.0 + SUM_TOLERANCE:
                 raise self.error(f"{head.probability} is not a probability between 0 and 1", statement)
         total = sum(number for number in numbers if number is not None)
@@ -264,6 +267,20 @@ def constant_probability(term: Any) -> float | None:
         return float(term)
     except Exception:  # ProbLog raises several unrelated types for terms that are not arithmetic
         return None
+
+
+def variables_of(term: Any) -> Iterator[str]:
+    """Names of the variables of a term from left to right, the anonymous one left out."""
+    if isinstance(term, Var):
+        if term.name != "_":
+            yield term.name
+    elif isinstance(term, Term):
+        for argument in term.args:
+            yield from variables_of(argument)
+
+
+def _is_atom(term: Any) -> bool:
+    return type(term) is Term and not term.args
 
 
 def _is_call(term: Any, functor: str) -> bool:

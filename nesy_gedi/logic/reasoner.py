@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import torch
@@ -14,13 +16,16 @@ from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
 from nesy_gedi.logic.forms import QueryForm, read_form
-from nesy_gedi.logic.formula import TRUE, Constant, Learned, Neural
+from nesy_gedi.logic.formula import TRUE, Constant, Learned, Neural, values_of
 from nesy_gedi.logic.parameters import LearnedProbabilities
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.sdd import Budget
 
 ROW_SUM_TOLERANCE = 1e-3
-"""How far a row of probabilities may sum from one. Rows computed in half precision stay within it."""
+"""How far a row of probabilities may sum from one; for half precision it is ``HALF_SUM_TOLERANCE`` times epsilon."""
+
+HALF_SUM_TOLERANCE = 4
+"""Kept in half precision, log-probabilities down to -16 are off by four epsilon at most."""
 
 LOG_PROBABILITY_FLOOR = -100.0
 """An answer less probable than exp(-100) costs no more than that: the loss of an impossible answer is finite."""
@@ -89,11 +94,13 @@ class Reasoner(nn.Module):
     def _set_up(self, circuit: Circuit) -> None:
         self.answers = circuit.answers
         self.learned = LearnedProbabilities(self.program.parameters)
+        roots = [*circuit.roots, *([circuit.evidence] if circuit.evidence != TRUE else [])]
         # Only what the circuit mentions is asked for: an image that cannot change the answer needs no network.
+        mentioned = list(values_of(reduce(or_, (circuit.formula.scopes[root] for root in roots), 0)))
         used = {
-            weight.network + "\0" + "\0".join(weight.inputs): weight
-            for variable in circuit.formula.variables
-            for weight in variable.weights
+            (weight.network, weight.inputs): weight
+            for number in mentioned
+            for weight in circuit.formula.variables[number].weights
             if isinstance(weight, Neural)
         }
         order = {slot: k for k, slot in enumerate(self.form.slots)}
@@ -119,10 +126,9 @@ class Reasoner(nn.Module):
             return rows + constants.setdefault(weight, len(constants))
 
         # Every constant must have its row before the plan fixes how many there are.
-        for number, variable in enumerate(circuit.formula.variables):
-            for value in range(len(variable.weights)):
+        for number in mentioned:
+            for value in range(len(circuit.formula.variables[number].weights)):
                 row_of(number, value)
-        roots = [*circuit.roots, *([circuit.evidence] if circuit.evidence != TRUE else [])]
         self._plan = Plan(circuit.formula, roots, row_of, rows + len(constants))
         self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
         logs = [constant.log() for constant in constants]
@@ -226,15 +232,16 @@ class Reasoner(nn.Module):
         return found
 
     def _lookup(self, log_p: Mapping[object, Tensor], item: NeuralInput) -> Tensor:
-        for key in ((item.network, *item.slots), item.slots[0] if len(item.slots) == 1 else item.slots):
-            if key in log_p:
-                if isinstance(key, str) and sum(other.slots == item.slots for other in self.inputs) > 1:
-                    raise UsageError(
-                        f"several networks read {key}",
-                        where=self.form.text,
-                        hint=f'use the key ("{item.network}", "{key}")',
-                    )
-                return log_p[key]
+        full = (item.network, *item.slots)
+        if full in log_p:
+            return log_p[full]
+        short = item.slots[0] if len(item.slots) == 1 else item.slots
+        if short in log_p:
+            if sum(other.slots == item.slots for other in self.inputs) > 1:
+                raise UsageError(
+                    f"several networks read {', '.join(item.slots)}", where=self.form.text, hint=f"use the key {full}"
+                )
+            return log_p[short]
         raise DistributionError(
             f"no distribution of {item.network} for {', '.join(item.slots)}",
             where=self.form.text,
@@ -263,8 +270,10 @@ def check_rows(log_p: Tensor, name: str) -> None:
     Raises:
         DistributionError: a row holds NaN or does not sum to one.
     """
-    sums = log_p.detach().exp().sum(-1)
-    wrong = ~((sums - 1.0).abs() <= ROW_SUM_TOLERANCE)
+    exact = log_p.dtype in (torch.float32, torch.float64)
+    tolerance = ROW_SUM_TOLERANCE if exact else HALF_SUM_TOLERANCE * torch.finfo(log_p.dtype).eps
+    sums = (log_p.detach() if exact else log_p.detach().float()).exp().sum(-1)
+    wrong = ~((sums - 1.0).abs() <= tolerance)
     if bool(wrong.any()):
         raise DistributionError(
             f"a row of probabilities sums to {float(sums[wrong][0]):.6g}, not 1",

@@ -15,6 +15,7 @@ from pysdd.sdd import SddManager, SddNode, Vtree
 
 from nesy_gedi.errors import BudgetError
 from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Or, Truth
+from nesy_gedi.logic.negation import Negation
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class SddCompiler:
             # Two blocks are one Boolean and its negation; more need a Boolean each and a constraint.
             for mask in masks[:1] if len(masks) == 2 else masks:
                 booleans[variable, mask] = len(booleans) + 1
-        manager = SddManager.from_vtree(Vtree(var_count=len(booleans), vtree_type="balanced"))
+        # PySDD crashes on a vtree without variables, which is what a constant would need.
+        manager = SddManager.from_vtree(Vtree(var_count=max(len(booleans), 1), vtree_type="balanced"))
         self._manager = manager
 
         def check() -> None:
@@ -160,6 +162,7 @@ def extract_circuit(
     """
     target = Formula(source.variables)
     compiler = SddCompiler(source, target, budget)
+    negation = Negation(target)
     copied: dict[int, int] = {}
     pending = list(roots)
     while pending:
@@ -175,8 +178,10 @@ def extract_circuit(
         elif isinstance(what, Literal):
             copied[number] = target.literal(what.variable, what.mask)
         elif isinstance(what, Not):
-            if what.child in copied:
-                copied[number] = target.negate(copied[what.child])
+            if what.child in violating:
+                copied[number] = compiler.compile(number)
+            elif what.child in copied:
+                copied[number] = negation(copied[what.child])
             else:
                 pending.append(what.child)
         else:

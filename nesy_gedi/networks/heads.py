@@ -31,15 +31,16 @@ def make_head(kind: str, encoder: nn.Module, image_shape: tuple[int, int, int], 
     try:
         with torch.no_grad():
             features = encoder(torch.zeros(1, *image_shape))
-    except RuntimeError as error:
+    except Exception as error:  # whatever the user's encoder raises
         raise UsageError(
             f"the encoder does not take images of shape {image_shape}: {error}", hint="choose another encoder or resize"
         ) from error
     finally:
         encoder.train(was_training)
-    if features.dim() != 2:
+    if not isinstance(features, torch.Tensor) or features.dim() != 2:
+        found = f"shape {tuple(features.shape)}" if isinstance(features, torch.Tensor) else type(features).__name__
         raise UsageError(
-            f"the encoder returns features of shape {tuple(features.shape)}, expected (batch, d)",
+            f"the encoder returns features of {found}, expected shape (batch, d)",
             hint="end it with torch.nn.Flatten()",
         )
     return nn.Linear(features.shape[1], symbols)

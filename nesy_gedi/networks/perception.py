@@ -65,7 +65,7 @@ class Perception(nn.Module):
             (batch, len(domain)) float, rows normalised.
 
         Raises:
-            DataError: images of another shape.
+            DataError: images of another shape, or of integers other than uint8.
             DistributionError: outputs of another width than the domain, or rows of probabilities that do not sum to
             one.
         """
@@ -75,11 +75,24 @@ class Perception(nn.Module):
                 "(channels, height, width)",
                 hint="use the data set that it was trained on, or resize the images",
             )
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise DataError(
+                f"images of type {str(images.dtype).removeprefix('torch.')}, the network expects uint8 in 0..255 or "
+                "float in [0, 1]",
+                hint="convert them with images.to(torch.uint8)",
+            )
         pixels = images.float() / 255.0 if images.dtype == torch.uint8 else images
-        pixels = (pixels - self.mean[:, None, None]) / self.std[:, None, None]
-        return self._normalise(self.head(self.encoder(pixels)).float())
+        # In the precision of the buffers, which is that of the weights.
+        pixels = (pixels.to(self.mean.dtype) - self.mean[:, None, None]) / self.std[:, None, None]
+        return self._normalise(self.head(self.encoder(pixels)))
 
-    def _normalise(self, raw: Tensor) -> Tensor:
+    def _normalise(self, returned: Tensor) -> Tensor:
+        if not isinstance(returned, Tensor):  # the user's network may return anything
+            raise DistributionError(
+                f"the network returns {type(returned).__name__}, expected a tensor of shape (batch, symbols)",
+                hint="let its forward() return that tensor alone",
+            )
+        raw = returned if returned.dtype == torch.float64 else returned.float()
         if raw.dim() != 2 or raw.shape[1] != len(self.domain):
             raise DistributionError(
                 f"the network returns {tuple(raw.shape[1:])} values an image, its domain has {len(self.domain)} symbols",
@@ -87,12 +100,14 @@ class Perception(nn.Module):
             )
         if self.output == "logits":
             return torch.log_softmax(raw, 1)
-        sums = (raw.exp() if self.output == "log_probabilities" else raw).detach().sum(1)
+        rows = raw.detach().exp() if self.output == "log_probabilities" else raw.detach()
+        sums = rows.sum(1)
         wrong = ~((sums - 1.0).abs() <= PROBABILITY_SUM_TOLERANCE)
-        if bool(wrong.any()) or (self.output == "probabilities" and bool((raw.detach() < 0).any())):
-            worst = float(sums[wrong][0]) if bool(wrong.any()) else float(raw.min())
+        negative = bool((rows < 0).any())
+        if negative or bool(wrong.any()):
+            what = f"holds {float(rows.min()):.6g}" if negative else f"sums to {float(sums[wrong][0]):.6g}, not 1"
             raise DistributionError(
-                f"the network declares {self.output}, but a row sums to {worst:.6g}, not 1",
+                f"the network declares {self.output}, but a row {what}",
                 hint='end it with a softmax, or say what it returns: output = "logits" in the recipe',
             )
         if self.output == "log_probabilities":

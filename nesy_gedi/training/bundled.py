@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -50,7 +51,7 @@ def find_program(argument: str) -> ProgramFile:
         UsageError: there is no such file or name; the message has the nearest match.
     """
     path = Path(argument)
-    if path.suffix == ".pl" or len(path.parts) > 1:
+    if path.suffix == ".pl" or any(separator in argument for separator in (os.sep, os.altsep) if separator):
         if not path.is_file():
             beside = [other.name for other in path.parent.glob("*.pl")] if path.parent.is_dir() else []
             raise UsageError("there is no such program file", where=argument, hint=did_you_mean(path.name, beside))

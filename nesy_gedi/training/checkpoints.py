@@ -19,6 +19,7 @@ from nesy_gedi.errors import RunError
 FORMAT = 1
 
 _INDEX = "index.json"
+_RANDOM, _RANDOM_CUDA = "rng", "rng.cuda"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Checkpoint:
 
     Attributes:
         model: parameters and buffers of all networks and learned probabilities.
-        optimizer: tensors of the optimiser's state, and the state of the random number generator.
+        optimizer: tensors of the optimiser's state, and the states of the random number generators.
         state: everything else that continuing needs; plain JSON.
     """
 
@@ -52,8 +53,8 @@ class CheckpointFolder:
             part = self.folder / f".{name}.part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-            save_file(_contiguous(checkpoint.model), part / "model.safetensors")
-            save_file(_contiguous(checkpoint.optimizer), part / "optimizer.safetensors")
+            save_file(_own_memory(checkpoint.model), part / "model.safetensors")
+            save_file(_own_memory(checkpoint.optimizer), part / "optimizer.safetensors")
             write_json(part / "state.json", {"format": FORMAT, **checkpoint.state})
             final = self.folder / name
             shutil.rmtree(final, ignore_errors=True)
@@ -63,11 +64,15 @@ class CheckpointFolder:
             for old in self.folder.iterdir():
                 if old.is_dir() and old.name not in names.values():
                     shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise RunError(f"cannot write a checkpoint: {error.strerror}", where=str(self.folder)) from error
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"cannot write a checkpoint: {error}", where=str(self.folder)) from error
 
     def has(self, which: str) -> bool:
-        """Whether there is a ``last`` or ``best`` checkpoint."""
+        """Whether there is a ``last`` or ``best`` checkpoint.
+
+        Raises:
+            RunError: the list of checkpoints is damaged.
+        """
         return which in self._names()
 
     def load(self, which: str) -> Checkpoint:
@@ -86,17 +91,23 @@ class CheckpointFolder:
                 raise RunError("the checkpoint was written by another version", where=str(folder))
             model = load_file(folder / "model.safetensors")
             return Checkpoint(model, load_file(folder / "optimizer.safetensors"), state)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise RunError(
-                f"the checkpoint is damaged: {error}", where=str(folder), hint="train again, or restore the folder"
-            ) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise damaged(folder, error) from error
 
     def _names(self) -> dict[str, str]:
+        index = self.folder / _INDEX
         try:
-            names: dict[str, str] = json.loads((self.folder / _INDEX).read_text(encoding="utf-8"))
-            return names
-        except (OSError, ValueError):
+            found = json.loads(index.read_text(encoding="utf-8"))
+            return {str(which): str(name) for which, name in found.items()}
+        except FileNotFoundError:
             return {}
+        except (OSError, ValueError, AttributeError) as error:
+            raise damaged(index, error) from error
+
+
+def damaged(path: Path, error: Exception) -> RunError:
+    """The error for a checkpoint that cannot be used."""
+    return RunError(f"the checkpoint is damaged: {error}", where=str(path), hint="train again, or restore the folder")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -116,6 +127,20 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of the global random number generators that training on ``device`` may draw from."""
+    state = {_RANDOM: torch.get_rng_state()}
+    return state | ({_RANDOM_CUDA: torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
+    """Take out of ``tensors`` what :func:`random_state` put there, and put it back."""
+    torch.set_rng_state(tensors.pop(_RANDOM))
+    cuda = tensors.pop(_RANDOM_CUDA, None)
+    if cuda is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(cuda, device)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that a reader sees the old file or the whole new one."""
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -128,5 +153,8 @@ def write_text(path: Path, content: str) -> None:
     os.replace(part, path)
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _own_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # safetensors refuses tensors that share memory, as tied weights do.
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }

@@ -10,6 +10,9 @@ from lightning_fabric import Fabric
 
 from nesy_gedi.errors import UsageError
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+"""The names of Fabric that networks train well with and that need no further package."""
+
 
 def choose_device(name: str) -> str:
     """Resolve ``auto | cpu | cuda | cuda:N | mps`` to a device that is there.
@@ -36,12 +39,23 @@ def choose_device(name: str) -> str:
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
-    """A Fabric for one process on a device from :func:`choose_device`."""
+    """A Fabric for one process on a device from :func:`choose_device`.
+
+    Raises:
+        UsageError: a precision that Fabric does not know, or whose package is missing.
+    """
     accelerator, _, number = device.partition(":")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Fabric suggests faster settings that change results
-        return Fabric(
-            accelerator=accelerator,
-            devices=[int(number)] if number else 1,
-            precision=precision,  # type: ignore[arg-type]
-        )
+        try:
+            return Fabric(
+                accelerator=accelerator,
+                devices=[int(number)] if number else 1,
+                precision=precision,  # type: ignore[arg-type]
+            )
+        except (ValueError, ImportError) as error:
+            raise UsageError(
+                f"cannot compute with precision {precision}: {error}",
+                where="training.precision",
+                hint=f"valid: {', '.join(PRECISIONS)}",
+            ) from error

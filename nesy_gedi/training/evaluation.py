@@ -23,19 +23,31 @@ EVALUATION_BATCH = 512
 
 @dataclass
 class Clock:
-    """Seconds spent by part of the work."""
+    """Seconds spent by part of the work.
 
+    Attributes:
+        device: what computes; a GPU works on after a call returns, so it is waited for before the time is taken.
+        seconds: part -> seconds so far.
+    """
+
+    device: torch.device | None = None
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _since: float = field(default_factory=time.perf_counter)
 
     def start(self) -> None:
-        self._since = time.perf_counter()
+        """Book the time since the last call on nothing."""
+        self._since = self._now()
 
     def lap(self, part: str) -> None:
         """Book the time since the last call on ``part``."""
-        now = time.perf_counter()
+        now = self._now()
         self.seconds[part] += now - self._since
         self._since = now
+
+    def _now(self) -> float:
+        if self.device is not None and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
 
 def perceive(
@@ -114,8 +126,9 @@ def _batches(
     networks.eval()
     for begin in range(0, len(queries), EVALUATION_BATCH):
         rows = torch.arange(begin, min(begin + EVALUATION_BATCH, len(queries)))
-        with torch.no_grad():
-            yield rows, perceive(task, networks, queries, rows, device)
+        with torch.no_grad():  # not around yield: that would switch it off for the caller
+            log_p = perceive(task, networks, queries, rows, device)
+        yield rows, log_p
 
 
 def _right(task: Task, log_p: dict[str, Tensor], queries: Queries, rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,18 @@ from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import NesyGediError, RunError
-from nesy_gedi.training.checkpoints import Checkpoint, optimizer_tensors, restore_optimizer
+from nesy_gedi.training.checkpoints import (
+    Checkpoint,
+    damaged,
+    optimizer_tensors,
+    random_state,
+    restore_optimizer,
+    restore_random_state,
+)
 from nesy_gedi.training.evaluation import Clock, perceive, validate
-from nesy_gedi.training.recipe import TrainingRecipe
+from nesy_gedi.training.recipe import SEEDS, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder
-from nesy_gedi.training.task import Splits, Task
+from nesy_gedi.training.task import LEARNED, Splits, Task
 
 
 class Interrupted(NesyGediError):
@@ -50,7 +58,7 @@ class Progress:
         loss: sum of losses over the queries of the epoch under way.
         seen: number of these queries.
         best_accuracy, best_loss, best_epoch: of the best validation so far.
-        seconds: time spent by part of the work.
+        seconds: time spent by part of the work, all of them together the time that training took.
     """
 
     epoch: int
@@ -91,22 +99,41 @@ def fit(
     progress = Progress.fresh()
     if run.checkpoints.has("last"):
         checkpoint = run.checkpoints.load("last")
-        progress = Progress(**checkpoint.state)
         restore_model(task, networks, checkpoint)
-        torch.set_rng_state(checkpoint.optimizer.pop("rng"))
-        restore_optimizer(optimizer, checkpoint.optimizer)
-        run.rewind_metrics(progress.epoch)
+        try:
+            scaling = checkpoint.state.pop("scaling")
+            progress = Progress(**checkpoint.state)
+            restore_random_state(checkpoint.optimizer, fabric.device)
+            restore_optimizer(optimizer, checkpoint.optimizer)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise damaged(run.checkpoints.folder, error) from error
+        if scaling:
+            fabric.strategy.precision.load_state_dict(scaling)
+    # Also without a checkpoint: a crash may have come between the first epoch's line and its checkpoint.
+    run.rewind_metrics(progress.epoch)
 
     def save(*, best: bool = False) -> None:
-        tensors = {**optimizer_tensors(optimizer), "rng": torch.get_rng_state()}
+        clock.lap("other")
         progress.seconds = dict(clock.seconds)
+        tensors = {**optimizer_tensors(optimizer), **random_state(fabric.device)}
+        state = {**vars(progress), "scaling": fabric.strategy.precision.state_dict()}
         name = f"epoch-{progress.epoch:04d}-step-{progress.step:06d}"
-        run.checkpoints.save(name, Checkpoint(model_tensors(task, networks), tensors, vars(progress)), best=best)
+        run.checkpoints.save(name, Checkpoint(model_tensors(task, networks), tensors, state), best=best)
+
+    def check_finite(what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise RunError(
+                f"the {what} became {value} in epoch {progress.epoch + 1}",
+                where=str(run.path),
+                hint="lower training.learning_rate"
+                + ("; the last checkpoint is whole" if run.checkpoints.has("last") else ""),
+            )
 
     batches = -(-len(splits.train) // recipe.batch_size)
     total_steps = recipe.epochs * batches
-    clock = Clock()
+    clock = Clock(fabric.device)
     clock.seconds.update(progress.seconds)
+    stopping = False
     while progress.epoch < recipe.epochs:
         networks.train()
         order = torch.randperm(len(splits.train), generator=_shuffle(task.recipe.seed, progress.epoch))
@@ -115,26 +142,23 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = cosine(recipe.learning_rate, progress.epoch * batches + progress.step, total_steps)
             loss = train_step(task, networks, splits.train, rows, optimizer, fabric, clock)
-            if not math.isfinite(loss):
-                raise RunError(
-                    f"the loss became {loss} in epoch {progress.epoch + 1}",
-                    where=str(run.path),
-                    hint="lower training.learning_rate; the last checkpoint is whole",
-                )
+            check_finite("loss", loss)
             progress.step += 1
             progress.loss += loss * len(rows)
             progress.seen += len(rows)
             listener.step(progress.epoch + 1, progress.step, batches, progress.loss / progress.seen)
-            if stop() and progress.step < batches:
+            stopping = stop()
+            if stopping and progress.step < batches:
                 save()
                 raise Interrupted(
                     f"stopped in epoch {progress.epoch + 1} after step {progress.step}; everything is saved",
                     where=str(run.path),
-                    hint=f"nesy-gedi train --resume {run.path}",
+                    hint=f"nesy-gedi train --resume {shlex.quote(str(run.path))}",
                 )
-        clock.start()
+        clock.lap("other")
         validation = validate(task, networks, splits.validation, fabric.device)
         clock.lap("validation")
+        check_finite("validation loss", validation["loss"])  # after the last step too, weights must not be saved broken
         line = {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss / progress.seen,
@@ -153,11 +177,11 @@ def fit(
         run.append_metrics(line)
         save(best=best)
         listener.epoch(line)
-        if stop() and progress.epoch < recipe.epochs:
+        if (stopping or stop()) and progress.epoch < recipe.epochs:
             raise Interrupted(
                 f"stopped after epoch {progress.epoch}; everything is saved",
                 where=str(run.path),
-                hint=f"nesy-gedi train --resume {run.path}",
+                hint=f"nesy-gedi train --resume {shlex.quote(str(run.path))}",
             )
     return progress
 
@@ -171,12 +195,12 @@ def train_step(
     fabric: Fabric,
     clock: Clock,
 ) -> float:
-    """One step on a batch of queries; the time is booked on ``network`` and ``logic``.
+    """One step on a batch of queries; the time is booked on ``network`` and ``logic``, what went before on ``other``.
 
     Returns:
         The mean negative log-likelihood of the observed answers in nats, before the step.
     """
-    clock.start()
+    clock.lap("other")
     optimizer.zero_grad()
     log_p = perceive(task, networks, queries, rows, fabric.device)
     clock.lap("network")
@@ -184,11 +208,12 @@ def train_step(
     cut = {name: block.detach().requires_grad_() for name, block in log_p.items()}
     target = queries.answers[rows].to(fabric.device)
     loss = task.reasoner.nll(task.observe(cut, queries.observed[rows]), target)
-    loss.backward()
+    learned = list(task.reasoner.parameters())
+    gradients = torch.autograd.grad(loss, [*cut.values(), *learned], allow_unused=True)
     clock.lap("logic")
-    gradients = [cut[name].grad for name in log_p]
-    pairs = zip(log_p.values(), gradients, strict=True)
-    fabric.backward(torch.stack([(block * gradient).sum() for block, gradient in pairs if gradient is not None]).sum())
+    # Learned probabilities take the same way as the networks, so that half precision scales all gradients alike.
+    pairs = zip([*log_p.values(), *learned], gradients, strict=True)
+    fabric.backward(torch.stack([(live * gradient).sum() for live, gradient in pairs if gradient is not None]).sum())
     optimizer.step()
     value = float(loss.detach())
     clock.lap("network")
@@ -201,8 +226,8 @@ def cosine(initial: float, step: int, steps: int) -> float:
 
 
 def model_tensors(task: Task, networks: nn.ModuleDict) -> dict[str, Tensor]:
-    """Everything that is learned: ``<network>.<parameter>``, and the learned probabilities under ``t``."""
-    learned = {f"t.{name}": tensor for name, tensor in task.reasoner.learned.state_dict().items()}
+    """Everything that is learned: ``<network>.<parameter>``, and the learned probabilities under ``LEARNED``."""
+    learned = {f"{LEARNED}.{name}": tensor for name, tensor in task.reasoner.learned.state_dict().items()}
     perceived = {
         f"{name}.{key}": tensor for name, network in networks.items() for key, tensor in network.state_dict().items()
     }
@@ -215,16 +240,16 @@ def restore_model(task: Task, networks: nn.ModuleDict, checkpoint: Checkpoint) -
     Raises:
         RunError: the checkpoint belongs to other networks.
     """
-    parts: dict[str, dict[str, Tensor]] = {name: {} for name in [*networks, "t"]}
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in [*networks, LEARNED]}
     for key, tensor in checkpoint.model.items():
         name, _, rest = key.partition(".")
         parts.setdefault(name, {})[rest] = tensor
     try:
-        if unknown := parts.keys() - {*networks, "t"}:
+        if unknown := parts.keys() - {*networks, LEARNED}:
             raise RuntimeError(f"it has a network {min(unknown)} that the program does not have")
         for name, network in networks.items():
             network.load_state_dict(parts[name])
-        task.reasoner.learned.load_state_dict(parts["t"])
+        task.reasoner.learned.load_state_dict(parts[LEARNED])
     except RuntimeError as error:
         raise RunError(
             f"the checkpoint does not fit the networks: {str(error).splitlines()[-1].strip()}",
@@ -234,4 +259,4 @@ def restore_model(task: Task, networks: nn.ModuleDict, checkpoint: Checkpoint) -
 
 def _shuffle(seed: int, epoch: int) -> torch.Generator:
     # Depends on the epoch alone, so that a resumed run sees the order of an uninterrupted one.
-    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % SEEDS)

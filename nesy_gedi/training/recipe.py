@@ -6,7 +6,7 @@ import dataclasses
 import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ class NetworkRecipe:
         classes: for every class of the attribute the symbol it stands for; empty where names and symbols agree.
         encoder: ``conv`` or ``package.module:factory``.
         head: ``linear``, or ``none`` where the encoder's output is as wide as the domain.
-        features: width of the bundled encoder's output.
+        features: size of the bundled encoder's output.
+        width: channels of its first stage; 0 chooses them from the image size.
         output: what the network returns: ``logits``, ``log_probabilities`` or ``probabilities``.
         observed: there is no network and no image: the value is given with each query (target digits, say).
     """
@@ -52,6 +53,7 @@ class NetworkRecipe:
     encoder: str = "conv"
     head: str = "linear"
     features: int = 128
+    width: int = 0
     output: str = "logits"
     observed: bool = False
 
@@ -97,6 +99,9 @@ class Recipe:
 POSITIVE = {"training.epochs", "training.batch_size", "training.learning_rate"}
 NOT_NEGATIVE = {"seed", "data.train", "data.validation", "data.test", "training.weight_decay"}
 
+SEEDS = 2**63
+"""Seeds lie below this: more does not fit a random number generator."""
+
 
 def load_recipe(path: Path | None, *, source: str | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe file, take its ``[when.SOURCE]`` tables for the data in use, then apply ``overrides``.
@@ -117,22 +122,36 @@ def load_recipe(path: Path | None, *, source: str | None = None, overrides: Mapp
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise RecipeError(f"cannot read the recipe: {error.strerror}", where=name) from error
+        except UnicodeDecodeError as error:
+            raise RecipeError("the recipe is not UTF-8 text", where=name) from error
     reader = _Reader(name, text)
     values = reader.parse()
     overrides = dict(overrides or {})
     if source is not None:
         overrides["data.source"] = source
     conditional = values.pop("when", {})
-    base = reader.build(Recipe, values, ())
-    chosen = overrides.get("data.source", base.data.source)
-    for condition, table in conditional.items() if isinstance(conditional, dict) else ():
-        reader.build(Recipe, table, ("when", condition))  # a mistake is an error even where it is not used
+    # A mistake is an error even where it is not used: each table is checked by itself, where its lines are known.
+    recipe = reader.recipe(values)
+    chosen = overrides.get("data.source", recipe.data.source)
+    if not isinstance(conditional, Mapping):
+        raise reader.error(("when",), f"when is a table, not {_describe(conditional)}", "write [when.SOURCE.training]")
+    for condition, table in conditional.items():
+        reader.recipe(table, ("when", condition))
         if condition == chosen:
             _merge(values, table)
-    merged = _Reader("--set", "") if overrides else reader
     for key, value in overrides.items():
         _merge(values, _nested(key.split("."), value))
-    return _checked(merged.build(Recipe, values, ()), merged)
+    return (_Reader("--set", "") if overrides else reader).recipe(values)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse values that cannot be, in a recipe made by hand; :func:`load_recipe` does so itself.
+
+    Raises:
+        RecipeError: an impossible value.
+    """
+    for path, message in _impossible(recipe):
+        raise RecipeError(message, where=".".join(path))
 
 
 def write_recipe(recipe: Recipe) -> str:
@@ -164,6 +183,7 @@ class _Reader:
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.text = text
+        self.lines = text.split("\n")
 
     def parse(self) -> dict[str, Any]:
         try:
@@ -171,32 +191,43 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
             message = str(error).split(" (at ")[0]
-            if place is None:
-                raise RecipeError(f"not valid TOML: {message}", where=self.name) from error
-            line, column = int(place[1]), int(place[2])
-            excerpt = caret(self.text.splitlines()[line - 1], column) if line <= len(self.text.splitlines()) else None
+            # Without a place it is the end of the text that came too early.
+            line, column = (int(place[1]), int(place[2])) if place else (len(self.lines), len(self.lines[-1]) + 1)
             raise RecipeError(
-                f"not valid TOML: {message}", where=f"{self.name}:{line}:{column}", excerpt=excerpt
+                f"not valid TOML: {message}",
+                where=f"{self.name}:{line}:{column}",
+                excerpt=caret(self.lines[line - 1], column),
             ) from error
+
+    def recipe(self, values: Any, path: tuple[str, ...] = ()) -> Recipe:
+        """The recipe of a table that stands at ``path``, its values checked."""
+        made: Recipe = self.build(Recipe, values, path)
+        for key, message in _impossible(made):
+            raise self.error((*path, *key), message)
+        return made
 
     def error(self, path: tuple[str, ...], message: str, hint: str | None = None) -> RecipeError:
         line = self._line_of(path)
         where = f"{self.name}:{line}" if line else self.name
-        excerpt = f"    {self.text.splitlines()[line - 1]}" if line else None
-        return RecipeError(message, where=where, excerpt=excerpt, hint=hint)
+        return RecipeError(message, where=where, excerpt=f"    {self.lines[line - 1]}" if line else None, hint=hint)
 
     def _line_of(self, path: tuple[str, ...]) -> int | None:
-        """Where a key is set: its line below its table's header, or in dotted form, else the header itself."""
+        """Where a key is set: its line below its table's header, or in dotted form, else the first line that is about
+        something inside it, else the line of what holds it (an inline table)."""
         table: tuple[str, ...] = ()
-        header: int | None = None
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if opened := re.match(r"\s*\[([^\[\]]+)\]", line):
-                table = _split_key(opened[1])
-                if table == path:
-                    header = number
-            elif (assigned := re.match(r"\s*([\w.\"'-]+)\s*=", line)) and table + _split_key(assigned[1]) == path:
-                return number
-        return header
+        inside: int | None = None
+        for number, line in enumerate(self.lines, 1):
+            if opened := re.match(r"\s*\[([^\[\]]+)\]\s*(#|$)", line):
+                here = table = _split_key(opened[1])
+            elif assigned := re.match(r"\s*([^\s#=][^#=]*)=", line):
+                here = table + _split_key(assigned[1])
+                if here == path:
+                    return number
+            else:
+                continue
+            if inside is None and here[: len(path)] == path:
+                inside = number
+        return inside or (self._line_of(path[:-1]) if len(path) > 1 else None)
 
     def build(self, kind: type[Any], values: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(values, Mapping):
@@ -235,15 +266,22 @@ class _Reader:
         return self.error(path, f"{'.'.join(path)} is {expected}, not {_describe(value)}")
 
 
-def _checked(recipe: Recipe, reader: _Reader) -> Recipe:
+def _impossible(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The keys whose value cannot be, each with what is wrong."""
     for keys, low, expected in ((POSITIVE, 1e-30, "positive"), (NOT_NEGATIVE, 0, "zero or more")):
         for key in sorted(keys):
+            path = tuple(key.split("."))
             value: Any = recipe
-            for part in key.split("."):
+            for part in path:
                 value = getattr(value, part)
             if not low <= value < float("inf"):
-                raise reader.error(tuple(key.split(".")), f"{key} must be {expected}, not {value}")
-    return recipe
+                yield path, f"{key} must be {expected}, not {value}"
+    if recipe.seed >= SEEDS:
+        yield ("seed",), f"seed must be less than {SEEDS}, not {recipe.seed}"
+    for name, network in recipe.networks.items():
+        if network.features < 1:
+            path = ("networks", name, "features")
+            yield path, f"{'.'.join(path)} must be positive, not {network.features}"
 
 
 def _merge(values: dict[str, Any], other: Mapping[str, Any]) -> None:
@@ -261,7 +299,16 @@ def _nested(keys: list[str], value: Any) -> dict[str, Any]:
 
 
 def _split_key(text: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
+    """The parts of a TOML key; none when it is no key."""
+    try:
+        inner: Any = tomllib.loads(f"{text} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    parts = []
+    while isinstance(inner, dict):
+        part, inner = next(iter(inner.items()), ("", None))
+        parts.append(part)
+    return tuple(parts)
 
 
 def _describe(value: Any) -> str:

@@ -9,6 +9,8 @@ import platform
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,14 +82,19 @@ class RunFolder:
     def environment(self) -> dict[str, Any]:
         """Versions, machine, and where the program and data came from."""
         try:
-            found: dict[str, Any] = json.loads(self.environment_file.read_text(encoding="utf-8"))
+            found = json.loads(self.environment_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"environment.json cannot be read: {error}", where=str(self.path)) from error
+        if not isinstance(found, dict):
+            raise RunError("environment.json is damaged: it holds no object", where=str(self.path))
         return found
 
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images that the networks take."""
-        channels, height, width = self.environment()["image_shape"]
+        try:
+            channels, height, width = self.environment()["image_shape"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"environment.json is damaged: image_shape: {error}", where=str(self.path)) from error
         return channels, height, width
 
     def data_dir(self) -> Path | None:
@@ -97,7 +104,7 @@ class RunFolder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
+        with _writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -114,7 +121,8 @@ class RunFolder:
     def rewind_metrics(self, epoch: int) -> None:
         """Drop what was measured after ``epoch`` epochs, before training continues from there."""
         kept = [line for line in self.read_metrics() if line["epoch"] <= epoch]
-        write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+        with _writing(self.metrics_file):
+            write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
 
     def result(self) -> dict[str, Any] | None:
         """The final document of a finished run."""
@@ -123,6 +131,19 @@ class RunFolder:
         except (OSError, ValueError):
             return None
         return found
+
+    def write_result(self, document: dict[str, Any]) -> None:
+        """Keep the final document; from then on the run is finished."""
+        with _writing(self.result_file):
+            write_json(self.result_file, document)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {path.name}: {error.strerror}", where=str(path.parent)) from error
 
 
 def open_run(path: Path) -> RunFolder:
@@ -159,28 +180,33 @@ def create_run(
     Raises:
         RunError: the folder exists and ``force`` is off or it holds something else than a run, or it cannot be written.
     """
-    if path.exists():
-        if not force:
-            raise RunError(
-                "the folder exists", where=str(path), hint="choose another --out, or replace it with --force"
-            )
-        if any(path.iterdir()) if path.is_dir() else True:
-            open_run(path)  # refuses to replace anything but a run
-    part = path.with_name(f".{path.name}.part")
+    place = path.resolve()  # a link to a run, or ".", stands for the folder itself
+    part = place.with_name(f".{place.name}.part")
     staged = RunFolder(part)
     try:
+        if place.exists():
+            if not force:
+                raise RunError(
+                    "the folder exists", where=str(path), hint="choose another --out, or replace it with --force"
+                )
+            if any(place.iterdir()) if place.is_dir() else True:
+                open_run(path)  # refuses to replace anything but a run
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         write_text(staged.recipe_file, write_recipe(recipe))
         write_text(staged.program_file, program.source.text)
-        write_json(staged.environment_file, {**_environment(program, data_dir, device), "image_shape": shape})
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(part, path)
+        # As it reads back: a text file's line ends are not always those of the program in memory.
+        stored = Program.load(staged.program_file, trusted=program.trusted)
+        environment = _environment(program, data_dir, device)
+        environment |= {"program_sha256": stored.fingerprint, "image_shape": shape}
+        write_json(staged.environment_file, environment)
+        if place.exists():
+            shutil.rmtree(place)
+        os.replace(part, place)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise RunError(
-            f"cannot make the run folder: {error.strerror}",
+            f"cannot make the run folder: {error.strerror or error}",
             where=str(path),
             hint="choose a folder you can write: --out",
         ) from error
@@ -190,7 +216,6 @@ def create_run(
 def _environment(program: Program, data_dir: Path | None, device: str) -> dict[str, Any]:
     return {
         "program": program.source.name,
-        "program_sha256": program.fingerprint,
         "trusted": program.trusted,
         "data_dir": str(data_dir.resolve()) if data_dir is not None else None,
         "device": device,

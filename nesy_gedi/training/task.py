@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.data import ImageSet, ImageSplits, Queries, draw_tuples, split_validation
-from nesy_gedi.errors import AnswerError, DataError, DistributionError, RecipeError, UsageError, did_you_mean
+from nesy_gedi.errors import AnswerError, DataError, NesyGediError, RecipeError, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.networks.encoders import make_encoder
 from nesy_gedi.networks.heads import make_head
 from nesy_gedi.networks.perception import Perception, pixel_statistics
-from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe
+from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, check_recipe
 
 VALIDATION_SHARE = 0.1
 """Share of the training images held out for validation, where the recipe does not say."""
@@ -27,6 +27,9 @@ TEST_SEED = 20261120
 
 LABELLING_BATCH = 4096
 """Queries labelled at once."""
+
+LEARNED = "t"
+"""What the learned probabilities are called beside the networks in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,11 @@ class Task:
         seen: the inputs that a network perceives.
 
     Raises:
-        RecipeError: the recipe and the program do not fit together.
+        RecipeError: the recipe and the program do not fit together, or a value cannot be.
     """
 
     def __init__(self, program: Program, recipe: Recipe, *, cache: GroundingCache | None = None) -> None:
+        check_recipe(recipe)
         self.program = program
         self.recipe = recipe
         for name in recipe.networks:
@@ -76,6 +80,14 @@ class Task:
         self.seen = tuple(item for item in self.reasoner.inputs if item not in self.observed)
         if not self.seen:
             raise RecipeError("no network perceives anything in this query", where=recipe.query)
+        for name in self.networks:
+            # PyTorch keeps networks by name beside its own attributes.
+            if not name or "." in name or name == LEARNED or hasattr(nn.ModuleDict(), name):
+                raise RecipeError(
+                    f"a network that is trained cannot be named {name!r}",
+                    where=program.source.name,
+                    hint=f"rename it in the program, for example to {name.replace('.', '_')}_net",
+                )
         used = {item.slots[0] for item in self.seen}
         self.slots = tuple(slot for slot in self.reasoner.form.slots if slot in used)
 
@@ -154,15 +166,17 @@ class Task:
         made = nn.ModuleDict()
         for name in self.networks:
             what, domain = self.network(name), self.program.networks[name]
-            encoder = make_encoder(what.encoder, shape, what.features, trusted=name in trusted)
-            head = make_head(what.head, encoder, shape, len(domain))
-            made[name] = Perception(encoder, head, domain, image_shape=shape, mean=mean, std=std, output=what.output)
             try:
+                encoder = make_encoder(what.encoder, shape, what.features, width=what.width, trusted=name in trusted)
+                head = make_head(what.head, encoder, shape, len(domain))
+                made[name] = Perception(
+                    encoder, head, domain, image_shape=shape, mean=mean, std=std, output=what.output
+                )
                 with torch.no_grad():
                     made[name].eval()(torch.zeros(2, *shape))
-            except DistributionError as error:
-                raise DistributionError(error.message, where=f"network {name}", hint=error.hint) from error
-            except RuntimeError as error:
+            except NesyGediError as error:
+                raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
+            except Exception as error:  # whatever the user's encoder raises
                 raise UsageError(
                     f"the encoder {what.encoder} does not take images of shape {shape}: {error}",
                     where=f"network {name}",
@@ -285,7 +299,10 @@ class Task:
         width = len(self.slots)
         held_out = what.validation * width or max(width, int(VALIDATION_SHARE * len(pool)))
         if held_out + width > len(pool):
-            raise DataError(f"{len(pool)} images cannot give {what.validation} validation queries and any for training")
+            raise DataError(
+                f"{len(pool)} images are too few: {held_out} for validation and {width} for a training query",
+                hint="lower data.validation, or use more images",
+            )
         seed = self.recipe.seed
         train, validation = split_validation(pool, held_out, seed)
         return Splits(

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from nesy_gedi.data import Queries, load_images
+from nesy_gedi.errors import RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
-from nesy_gedi.training.checkpoints import write_json
 from nesy_gedi.training.devices import choose_device, make_fabric
 from nesy_gedi.training.evaluation import Clock, measure
 from nesy_gedi.training.loop import Listener, fit, restore_model, train_step
-from nesy_gedi.training.recipe import Recipe, write_recipe
+from nesy_gedi.training.recipe import NetworkRecipe, Recipe, write_recipe
 from nesy_gedi.training.runs import RunFolder, choose_path, create_run, open_run
 from nesy_gedi.training.task import Splits, Task
 
@@ -70,7 +70,7 @@ def train(
         device: ``auto | cpu | cuda | cuda:N | mps``.
         out: the run folder; else a new one below ``runs/``.
         force: replace an existing run.
-        resume: continue this run instead; program and recipe must be its own.
+        resume: continue this run instead; program and recipe must be its own, and the data is looked for where it was.
         trusted_encoders: networks whose encoder may import Python.
         listener: told about progress.
         stop: asked after every step; when true, training saves and raises ``Interrupted``.
@@ -81,16 +81,18 @@ def train(
     started = time.perf_counter()
     listener = listener or Listener()
     chosen = choose_device(device)
+    run = None if resume is None else _own_run(resume, program, recipe)
+    if run is not None:
+        data_dir = data_dir or run.data_dir()
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=data_dir, download=download)
     splits = task.queries(images)
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     fabric = make_fabric(chosen, recipe.training.precision)
-    if resume is not None:
-        run = open_run(resume)
+    if run is not None:
         if (finished := run.result()) is not None:
             restore_model(task, networks, run.checkpoints.load("best"))
-            return Trained(run, task, networks, splits.test, finished)
+            return Trained(run, task, networks.eval(), splits.test, finished)
     else:
         name = Path(program.source.name).stem
         path = choose_path(name, out)
@@ -103,15 +105,17 @@ def train(
         progress = fit(task, wrapped, splits, run, fabric, listener, stop)
     finally:
         listener.finished()
+    fitted = time.perf_counter()
     restore_model(task, wrapped, run.checkpoints.load("best"))
     document = _document(program, run, recipe, measure(task, wrapped, splits.test, fabric.device))
     document["device"] = chosen
     document["best_epoch"] = progress.best_epoch
-    document["time"] = _times(task, set_up + sum(progress.seconds.values()), progress.seconds)
+    measuring = time.perf_counter() - fitted
+    document["time"] = _times(task, set_up + sum(progress.seconds.values()) + measuring, progress.seconds)
     if program.parameters:
         document["learned"] = task.reasoner.learned.probabilities()
-    write_json(run.result_file, document)
-    return Trained(run, task, networks, splits.test, document)
+    run.write_result(document)
+    return Trained(run, task, networks.eval(), splits.test, document)
 
 
 def evaluate(
@@ -140,7 +144,8 @@ def evaluate(
     if source is not None and source != recipe.data.source:
         recipe = replace(recipe, data=replace(recipe.data, source=source, test=0))
     for name, spec in (encoders or {}).items():
-        recipe = replace(recipe, networks={**recipe.networks, name: replace(recipe.networks[name], encoder=spec)})
+        own = recipe.networks.get(name, NetworkRecipe())
+        recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
     fabric = make_fabric(choose_device(device), recipe.training.precision)
     task = Task(program, recipe, cache=GroundingCache())
     checkpoint = run.checkpoints.load("best")
@@ -151,10 +156,10 @@ def evaluate(
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
     restore_model(task, wrapped, checkpoint)
     task.reasoner.to(fabric.device)
-    clock = Clock()
+    clock = Clock(fabric.device)
     document = _document(program, run, recipe, measure(task, wrapped, queries, fabric.device, clock))
     document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
-    return Trained(run, task, networks, queries, document)
+    return Trained(run, task, networks.eval(), queries, document)
 
 
 def dry_run(
@@ -185,10 +190,27 @@ def dry_run(
     return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(recipe)}
 
 
+def _own_run(path: Path, program: Program, recipe: Recipe) -> RunFolder:
+    """The run at ``path``, refused when it is about something else."""
+    run = open_run(path)
+    for what, same in (
+        ("program", run.program().fingerprint == program.fingerprint),
+        ("recipe", run.recipe() == recipe),
+    ):
+        if not same:
+            raise RunError(
+                f"the {what} is not the one that this run was started with",
+                where=str(path),
+                hint="continue with the run's own, or start a new run",
+            )
+    return run
+
+
 def _document(program: Program, run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": VERSION,
-        "program": program.source.name,
+        # As it was named when training began, not the copy in the run folder.
+        "program": run.environment().get("program", program.source.name),
         "run": str(run.path),
         "seed": recipe.seed,
         "data": recipe.data.source,
@@ -197,11 +219,12 @@ def _document(program: Program, run: RunFolder, recipe: Recipe, metrics: dict[st
 
 
 def _times(task: Task, total: float, seconds: Mapping[str, float]) -> dict[str, float]:
+    circuit = task.reasoner.circuit
     return {
         "total_s": total,
         "network_s": seconds.get("network", 0.0),
         "logic_s": seconds.get("logic", 0.0),
-        "grounding_s": task.reasoner.circuit.ground_s + task.reasoner.circuit.compile_s,
+        "grounding_s": 0.0 if circuit.cached else circuit.ground_s + circuit.compile_s,
     }
 
 

@@ -1,0 +1,51 @@
+"""Training tests run on one thread, below a temporary folder, and read each embedded data set once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from nesy_gedi.data import ImageSplits, load_images
+from nesy_gedi.training import training
+from nesy_gedi.training.devices import make_fabric
+
+torch.set_num_threads(1)
+
+read_once = cache(load_images)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures that outlive a test keep their circuits in a temporary folder, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NESY_GEDI_CACHE", str(tmp_path_factory.mktemp("circuits")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, never the repository: runs that are given no folder and cached circuits land in it."""
+    monkeypatch.setenv("NESY_GEDI_CACHE", str(tmp_path / "circuit-cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "load_images", lambda name, **_: read_once(name))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageSplits:
+    return read_once("digits")
+
+
+@pytest.fixture(scope="session")
+def shapes() -> ImageSplits:
+    return read_once("shapes")
+
+
+@pytest.fixture(scope="session")
+def fabric() -> Fabric:
+    return make_fabric("cpu", "32-true")
