@@ -15,6 +15,7 @@ from nesy_gedi.cli.results import print_result
 @options.data_options
 @options.encoder
 @options.device
+@options.trust
 @options.as_json
 def evaluate(
     run: Path,
@@ -23,18 +24,23 @@ def evaluate(
     download: bool,
     encoders: tuple[str, ...],
     device: str,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Measure the best weights of RUN on the test queries of its data, or of another data set with --data."""
     from nesy_gedi.training import training
+    from nesy_gedi.training.runs import open_run
 
+    named = options.read_encoders(encoders)
+    if trust:
+        named = {name: network.encoder for name, network in open_run(run).recipe().networks.items()} | named
     trained = training.evaluate(
         run,
         source=source,
         data_dir=data_dir,
         download=download,
         device=device,
-        encoders=dict(spec.partition("=")[::2] for spec in encoders),
+        encoders=named,
     )
     if as_json:
         print_json(trained.document)

@@ -46,8 +46,12 @@ def ground(
     if as_json:
         print_json({"version": 1, "program": chosen.source.name, "forms": [form]})
         return
-    print_table(
-        [[key, value if not isinstance(value, float) else f"{value:.4f}"] for key, value in form.items()], ["", ""]
-    )
+    print_table([[key, _shown(value)] for key, value in form.items()], ["", ""])
     shown = ", ".join(circuit.answers[:20]) + (", ..." if len(circuit.answers) > 20 else "")
     click.echo(f"answers: {shown}")
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"{value:.4f}" if isinstance(value, float) else value

@@ -11,7 +11,7 @@ from nesy_gedi.cli.doctor import doctor
 from nesy_gedi.cli.evaluate import evaluate
 from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.listings import data, programs
-from nesy_gedi.cli.output import exit_code, render_error, show_warning
+from nesy_gedi.cli.output import exit_code, print_error_line, render_error, show_warning
 from nesy_gedi.cli.query import query
 from nesy_gedi.cli.train import train
 
@@ -43,13 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = show_warning
     try:
         sys.exit(commands.main(given, prog_name="nesy-gedi", standalone_mode=False) or 0)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print_error_line("interrupted")
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
     except NesyGediError as error:
@@ -57,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         render_error(error)
         sys.exit(exit_code(error))
+    except OSError as error:
+        if debug:
+            raise
+        render_error(NesyGediError(f"the system refused: {error}", hint="check free space and permissions"))
+        sys.exit(1)
     except Exception as error:
         if debug:
             raise

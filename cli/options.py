@@ -55,18 +55,27 @@ def read_settings(settings: tuple[str, ...], encoders: tuple[str, ...], **named:
     from nesy_gedi.training.recipe import read_override
 
     overrides = dict(read_override(setting) for setting in settings)
-    for spec in encoders:
-        network, equals, what = spec.partition("=")
-        if not equals:
-            raise UsageError(f"expected NET=SPEC, found {spec}", where="--encoder", hint="--encoder digit_net=conv")
-        overrides[f"networks.{network}.encoder"] = what
+    overrides.update({f"networks.{network}.encoder": what for network, what in read_encoders(encoders).items()})
     overrides.update({key.replace("__", "."): value for key, value in named.items() if value is not None})
     return overrides
 
 
+def read_encoders(encoders: tuple[str, ...]) -> dict[str, str]:
+    """Network -> encoder, from ``--encoder``."""
+    found = {}
+    for spec in encoders:
+        network, equals, what = spec.partition("=")
+        if not (network and equals and what):
+            raise UsageError(
+                f"expected NET=SPEC, found {spec!r}", where="--encoder", hint="for example --encoder digit_net=conv"
+            )
+        found[network] = what
+    return found
+
+
 def trusted_networks(encoders: tuple[str, ...], program: Program, trust: bool) -> tuple[str, ...]:
     """Networks whose encoder was named on the command line, or all of them under ``--trust``."""
-    return tuple(program.networks) if trust else tuple(spec.partition("=")[0] for spec in encoders)
+    return tuple(program.networks) if trust else tuple(read_encoders(encoders))
 
 
 def load(

@@ -23,7 +23,8 @@ def print_table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> None
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in [list(header), *cells]) for k in range(len(header))]
     numeric = [all(_is_number(row[k]) for row in cells) for k in range(len(header))]
-    for row in [list(header), ["-" * width for width in widths], *cells]:
+    titles = [list(header), ["-" * width for width in widths]] if any(header) else []
+    for row in [*titles, *cells]:
         fields = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True)]
         click.echo("  ".join(fields).rstrip())
 
@@ -35,7 +36,8 @@ def print_error_line(text: str) -> None:
 
 def render_error(error: NesyGediError) -> None:
     """One paragraph: what, where, what was expected, one next step."""
-    click.echo(click.style("error: ", fg="red" if use_colour(sys.stderr) else None) + str(error), err=True)
+    label = click.style("error: ", fg="red") if use_colour(sys.stderr) else "error: "
+    click.echo(label + str(error), err=True)
 
 
 def exit_code(error: NesyGediError) -> int:

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; else a new one below runs/.")
 @click.option("--force", is_flag=True, help="Replace the run folder when it exists.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue an interrupted run exactly.")
-@click.option("--seed", type=int, help="Initial weights, validation split, training queries and their order.")
-@click.option("--epochs", type=int, help="Passes over the training queries.")
-@click.option("--limit", type=int, help="Number of labelled training queries.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Initial weights, validation split, training queries and their order."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries.")
+@click.option("--limit", type=click.IntRange(min=1), help="Number of labelled training queries.")
 @options.encoder
 @options.settings
 @options.device
@@ -68,7 +70,8 @@ def train(
         settings, encoders, query=query, seed=seed, training__epochs=epochs, data__train=limit
     )
     if resume is not None:
-        chosen, recipe, trust = _resumed(resume, program, source, overrides, out)
+        chosen, recipe = _resumed(resume, program, source, overrides, out)
+        trust = trust or chosen.trusted
     elif program is None:
         raise UsageError("no program", hint="nesy-gedi train programs/addition.pl, or --resume RUN")
     else:
@@ -86,20 +89,20 @@ def train(
         )
         print_json(document) if as_json else click.echo(_dry_run_text(document))
         return
-    stop = _StopOnce()
-    trained = training.train(
-        chosen,
-        recipe,
-        data_dir=data_dir,
-        download=download,
-        device=device,
-        out=out,
-        force=force,
-        resume=resume,
-        trusted_encoders=trusted,
-        listener=make_listener(quiet),
-        stop=stop,
-    )
+    with _StopOnce() as stop:
+        trained = training.train(
+            chosen,
+            recipe,
+            data_dir=data_dir,
+            download=download,
+            device=device,
+            out=out,
+            force=force,
+            resume=resume,
+            trusted_encoders=trusted,
+            listener=make_listener(quiet),
+            stop=stop,
+        )
     write_report(trained)
     if as_json:
         print_json(trained.document)
@@ -108,29 +111,51 @@ def train(
 
 
 class _StopOnce:
-    """The first Ctrl-C asks to stop after the step; the second stops at once."""
+    """The first Ctrl-C asks to stop after the step; the second stops at once. A request to terminate is the same.
+
+    Until the first step is done there is nothing to save: then the first one stops at once.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.asked = False
-        signal.signal(signal.SIGINT, self._ask)
+        self.stepped = False
 
-    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print_error_line("stopping after this step (Ctrl-C again stops at once) ...")
+    def __enter__(self) -> _StopOnce:
+        self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def __call__(self) -> bool:
+        self.stepped = True
         return self.asked
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.asked or not self.stepped:
+            raise KeyboardInterrupt
+        self.asked = True
+        print_error_line("stopping after this step (Ctrl-C again stops at once) ...")
 
 
 def _resumed(
     resume: Path, program: str | None, source: str | None, overrides: dict[str, Any], out: Path | None
-) -> tuple[Program, Recipe, bool]:
+) -> tuple[Program, Recipe]:
     """The program and recipe of a run; anything given beside it must agree with it."""
     from nesy_gedi.logic.program import Program
     from nesy_gedi.training.bundled import find_program
-    from nesy_gedi.training.recipe import Recipe
+    from nesy_gedi.training.recipe import NetworkRecipe, load_recipe
     from nesy_gedi.training.runs import open_run
+
+    def value_of(recipe: Recipe, key: str) -> Any:
+        found: Any = recipe
+        for part in key.split("."):
+            # A network that the recipe does not describe has the defaults.
+            found = found.get(part, NetworkRecipe()) if isinstance(found, dict) else getattr(found, part)
+        return found
 
     run = open_run(resume)
     recipe, own = run.recipe(), run.program()
@@ -138,24 +163,22 @@ def _resumed(
         raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
     if program is not None and Program.load(find_program(program).path).fingerprint != own.fingerprint:
         raise UsageError(
-            f"the run was trained with {own.source.name}, not with {program}",
+            f"the run was trained with {run.environment().get('program', own.source.name)}, not with {program}",
             where=str(resume),
             hint="leave the program out to continue the run",
         )
     if source is not None:
         overrides = {**overrides, "data.source": source}
-    for key, value in overrides.items():
-        stored: Any = recipe
-        for part in key.split("."):
-            stored = stored.get(part) if isinstance(stored, dict) else getattr(stored, part, None)
-        if stored != (tuple(value) if isinstance(value, list) else value):
+    asked = load_recipe(run.recipe_file, overrides=overrides)  # refuses unknown keys and wrong types
+    for key in overrides:
+        stored, wanted = value_of(recipe, key), value_of(asked, key)
+        if stored != wanted:
             raise UsageError(
-                f"{key} is {stored!r} in the run and {value!r} on the command line",
+                f"{key} is {stored!r} in the run and {wanted!r} on the command line",
                 where=str(resume),
                 hint="leave the option out to continue, or start a new run with it",
             )
-    assert isinstance(recipe, Recipe)
-    return own, recipe, own.trusted
+    return own, recipe
 
 
 def _dry_run_text(document: dict[str, Any]) -> str:

@@ -10,6 +10,9 @@ from torch import Tensor
 from nesy_gedi.data.image_sets import ImageSet
 from nesy_gedi.errors import DataError
 
+QUERIES_LIMIT = 10_000_000
+"""More queries than this are refused: they are held in memory and each is labelled by the program."""
+
 
 @dataclass(frozen=True, eq=False)
 class Queries:
@@ -47,8 +50,10 @@ def draw_tuples(images: int, slots: int, count: int, seed: int) -> Tensor:
         (count, slots) int64.
 
     Raises:
-        DataError: fewer images than slots.
+        DataError: fewer images than slots, or more queries than can be held.
     """
+    if count > QUERIES_LIMIT:
+        raise DataError(f"{count} queries are too many, the limit is {QUERIES_LIMIT}", hint="ask for fewer queries")
     if images < slots:
         raise DataError(f"{images} images cannot fill the {slots} slots of a query", hint="use a larger split")
     wanted = (count or images // slots) * slots

@@ -10,7 +10,7 @@ from problog.logic import Term, Var
 from nesy_gedi.errors import ProgramError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.forms import SLOT, QueryForm
-from nesy_gedi.logic.formula import TRUE, Formula, children_of
+from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
 from nesy_gedi.logic.grounding import GroundProgram, ground
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.sdd import Budget, extract_circuit
@@ -66,6 +66,8 @@ def compile_form(
     answers = _by_text(
         grounded, [(answer_text(form, term), node) for term, node in grounded.answers if not _is_open(term)]
     )
+    if form.outputs:  # an answer whose proofs contradict themselves is none
+        answers = {text: node for text, node in answers.items() if node != FALSE}
     if not answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",

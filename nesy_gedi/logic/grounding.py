@@ -78,6 +78,9 @@ def ground(program: Program, goals: Sequence[Term] | None = None) -> GroundProgr
                     )
                 target = LogicDAG.create_from(target)
             return _read(program, target)
+        except ProgramError as error:
+            error.where = error.where or program.source.name
+            raise
         except ProbLogError as error:
             raise _explain(program, error) from error
         except RecursionError as error:
@@ -106,6 +109,12 @@ class _Database(ClauseDB):
                 hint="only ProbLog's libraries are loaded, since a file may hold any code; allow it with --trust",
             )
         return found
+
+    def extend(self) -> _Database:
+        # findall/3 and its like call their goal in an extension, which must not load what this database refuses.
+        extended: _Database = super().extend()
+        extended.__class__ = _Database
+        return extended
 
 
 class _Engine(DefaultEngine):
@@ -204,7 +213,9 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
 
 def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable, dict[int, int]]:
     """One AD from its ground choices: the variable, and which value each of ProbLog's atoms states."""
-    label = str(atoms[0][1].name.args[2]) if len(atoms[0][1].name.args) > 2 else str(atoms[0][1].name)
+    # ProbLog names a choice choice(AD, head number, head, ...), unless a query asks for this very head.
+    heads = [atom.name.args[2] for _, atom in atoms if atom.name.functor == "choice" and atom.group is not None]
+    label = str(heads[0] if heads else atoms[0][1].name)
     probability = atoms[0][1].probability
     functor = probability.functor if isinstance(probability, Term) else None
     if functor == "nn":
@@ -212,15 +223,13 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
         inputs = tuple(_slot_name(program, network, term) for term in term2list(probability.args[1], False))
         domain = program.networks[network]
         weights: list[Weight] = [Neural(network, inputs, index) for index in range(len(domain))]
-        if domain == BERNOULLI_DOMAIN:
-            label = f"{label.split('(')[0]}({', '.join(inputs)})"
-        else:
-            label = f"{label.split('(')[0]}({', '.join(inputs)}, _)"
+        asked = [predicate.signature for predicate in program.predicates if predicate.network == network]
+        predicate = heads[0].functor if heads else asked[0].split("/")[0]
+        label = f"{predicate}({', '.join(inputs if domain == BERNOULLI_DOMAIN else (*inputs, '_'))})"
         return Variable(label, tuple(weights)), {index: int(atom.probability.args[2]) for index, atom in atoms}
     if functor == "t" and probability.arity == 2:
         group = int(probability.args[0])
-        heads = program.parameters[group].heads
-        weights = [Learned(group, index) for index in range(len(heads))]
+        weights = [Learned(group, index) for index in range(len(program.parameters[group].heads))]
         return Variable(label, tuple(weights)), {index: int(atom.probability.args[1]) for index, atom in atoms}
     numbers = []
     where = f"{program.source.name}, {label}"

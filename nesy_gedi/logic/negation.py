@@ -32,7 +32,7 @@ class Negation:
             if isinstance(what, And):
                 self._done[number] = self._some_fail(what.children)
             elif isinstance(what, Or):
-                self._done[number] = self._none_hold(what.children)
+                self._done[number] = self._none_hold(self._parts(number, Or))
             else:
                 self._done[number] = self.formula.negate(number)
         return self._done[node]
@@ -48,13 +48,22 @@ class Negation:
                 what = self.formula.nodes[number]
                 if isinstance(what, And):
                     pending.extend(what.children)
-                elif isinstance(what, Or) and self._branches(what.children) is not None:
-                    pending.extend(part for child in what.children for part in self._conjuncts(child))
+                elif isinstance(what, Or):
+                    pending.extend(part for child in self._parts(number, Or) for part in self._parts(child, And))
         return needed
 
-    def _conjuncts(self, node: int) -> tuple[int, ...]:
-        what = self.formula.nodes[node]
-        return what.children if isinstance(what, And) else (node,)
+    def _parts(self, node: int, kind: type[And] | type[Or]) -> list[int]:
+        """The children of a node of this kind, children of the same kind taken apart as well; else the node alone."""
+        found: list[int] = []
+        pending = [node]
+        while pending:
+            number = pending.pop()
+            what = self.formula.nodes[number]
+            if isinstance(what, kind):
+                pending.extend(reversed(what.children))
+            else:
+                found.append(number)
+        return found
 
     def _some_fail(self, children: Sequence[int]) -> int:
         """The negation of a conjunction, as a balanced tree so that the circuit stays shallow."""
@@ -76,18 +85,16 @@ class Negation:
         for mask, rests in branches.items():
             left_over &= ~mask
             if all(rests):  # an empty rest is certain: nothing to deny in this branch
-                one = len(rests) == 1
-                denied = self._some_fail(rests[0]) if one else self._none_hold([*map(self._joined, rests)])
+                # Disjunctions among the rests stay whole: merging them can grow like a product of circuits.
+                joined = [self.formula.plain_and(list(rest)) for rest in rests]
+                denied = self._some_fail(rests[0]) if len(rests) == 1 else self._none_hold(joined)
                 parts.append(self.formula.plain_and([self.formula.literal(variable, mask), denied]))
         return self.formula.plain_or([self.formula.literal(variable, left_over), *parts])
-
-    def _joined(self, children: Sequence[int]) -> int:
-        return self.formula.plain_and(list(children))
 
     def _branches(self, children: Sequence[int]) -> tuple[int, dict[int, list[tuple[int, ...]]]] | None:
         """A variable that each child restricts to a set of values, different sets disjoint: set -> what else is said."""
         nodes = self.formula.nodes
-        parts = [self._conjuncts(child) for child in children]
+        parts = [self._parts(child, And) for child in children]
         for variable in [what.variable for part in parts[0] if isinstance(what := nodes[part], Literal)]:
             branches: dict[int, list[tuple[int, ...]]] = {}
             for conjuncts in parts:

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.logic.program import ParameterGroup
-
-SMALLEST_PROBABILITY = 1e-12
-"""Initial probabilities are kept this far from zero, so that they can still be learned."""
+from nesy_gedi.logic.program import SMALLEST_PROBABILITY, ParameterGroup
 
 
 class LearnedProbabilities(nn.Module):

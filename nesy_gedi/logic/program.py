@@ -19,6 +19,12 @@ from nesy_gedi.logic.source import Source
 SUM_TOLERANCE = 1e-9
 """How far above one the probabilities of an annotated disjunction may sum before it is refused."""
 
+SMALLEST_PROBABILITY = 1e-12
+"""Initial values of learned probabilities are kept this far from zero, so that they can still be learned."""
+
+DIRECTIVE = "_directive"
+"""ProbLog's head for a clause that has none, such as ``:- use_module(library(lists))``."""
+
 BERNOULLI_DOMAIN = ("false", "true")
 """Domain of ``nn(net,[X]) :: p(X)``: entry 1 is the probability that p holds."""
 
@@ -112,7 +118,8 @@ class Program:
     @cached_property
     def signatures(self) -> set[str]:
         """``functor/arity`` of every predicate that has a clause."""
-        return {head.signature for clause in self.clauses for head in heads_of(clause)}
+        heads = (head for clause in self.clauses for head in heads_of(clause))
+        return {head.signature for head in heads if head.functor != DIRECTIVE}
 
     def __repr__(self) -> str:
         return f"Program({self.source.name!r}, networks={sorted(self.networks)})"
@@ -121,7 +128,9 @@ class Program:
         location = getattr(error, "location", None)
         place: dict[str, str] = {"where": self.source.name}
         if isinstance(location, tuple) and len(location) == 3:
-            place = self.source.place_at(location[1], location[2])
+            _, line, column = location
+            # ProbLog's parser counts columns from zero on the first line, from one on the others.
+            place = self.source.place_at(line, column + 1 if line == 1 else column)
         elif isinstance(location, int):
             place = self.source.place(location)
         message = str(getattr(error, "base_message", error)).rstrip(".")
@@ -225,7 +234,7 @@ class Program:
         missing = initial.count(None)
         known = total if missing else 1.0
         share = (1.0 - known) / (missing + (1 if rest else 0)) if missing else 0.0
-        none = (share if missing else 1.0 - total) if rest else 0.0
+        none = (share if missing else max(1.0 - total, SMALLEST_PROBABILITY)) if rest else 0.0
         group = len(self.parameters)
         filled = tuple(share if value is None else value for value in initial)
         label = "; ".join(str(head.with_probability(None)) for head in heads)

@@ -142,7 +142,7 @@ class Reasoner(nn.Module):
             log_p: log-probabilities over each network's domain, rows normalised. Either one tensor of shape
                 ``(batch, len(inputs), K)`` in the order of ``inputs``, or a mapping from slot name - or from
                 ``(network, slot, ...)``, where several networks read a slot - to a tensor of shape ``(batch, K)``.
-            batch: batch size when the program asks no network.
+            batch: batch size when no distribution is given, for a program that asks no network.
 
         Returns:
             Shape ``(batch, len(answers))``; -inf for an answer that is impossible. With ``evidence/1`` in the program
@@ -165,8 +165,10 @@ class Reasoner(nn.Module):
 
     def _roots(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
         blocks = self._collect(log_p)
-        size = blocks[0].shape[0] if blocks else (batch or 1)
-        like = blocks[0] if blocks else self._constants
+        # Where the circuit asks no network, what was given still says how many rows are wanted.
+        given = blocks or ([log_p] if isinstance(log_p, Tensor) else list(log_p.values()))
+        size = given[0].shape[0] if given else (batch or 1)
+        like = given[0] if given else self._constants
         dtype = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
         rows = [block.to(dtype).T for block in blocks]
         rows += [self.learned(g, dtype)[:, None].expand(-1, size) for g in range(len(self.program.parameters))]

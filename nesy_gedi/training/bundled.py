@@ -53,8 +53,11 @@ def find_program(argument: str) -> ProgramFile:
     path = Path(argument)
     if path.suffix == ".pl" or any(separator in argument for separator in (os.sep, os.altsep) if separator):
         if not path.is_file():
-            beside = [other.name for other in path.parent.glob("*.pl")] if path.parent.is_dir() else []
-            raise UsageError("there is no such program file", where=argument, hint=did_you_mean(path.name, beside))
+            beside = [other.name for other in path.parent.glob("*.pl") if other.is_file()]
+            what = ": it is a folder" if path.is_dir() else ""
+            raise UsageError(
+                f"there is no such program file{what}", where=argument, hint=did_you_mean(path.name, beside)
+            )
         return _with_recipe(path)
     bundled = {program.name: program for program in bundled_programs()}
     if argument not in bundled:

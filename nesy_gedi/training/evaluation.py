@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
+from nesy_gedi.errors import DataError, DistributionError
 from nesy_gedi.logic.reasoner import nll
 from nesy_gedi.metrics.calibration import expected_calibration_error
 from nesy_gedi.metrics.clustering import adjusted_mutual_information
@@ -57,12 +58,19 @@ def perceive(
 
     Returns:
         network -> (batch, slots of that network, K). All slots go through the network at once.
+
+    Raises:
+        DataError: images of another shape than the network expects.
+        DistributionError: what a network returns is no distribution over its domain.
     """
     seen: dict[str, Tensor] = {}
     for name in task.networks:
         index = queries.index[rows][:, task.columns(name)]
         images = queries.images.images[index.reshape(-1)].to(device)
-        seen[name] = networks[name](images).view(*index.shape, -1)
+        try:
+            seen[name] = networks[name](images).view(*index.shape, -1)
+        except (DataError, DistributionError) as error:
+            raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
     return seen
 
 

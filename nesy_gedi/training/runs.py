@@ -22,6 +22,8 @@ from nesy_gedi.logic.program import Program
 from nesy_gedi.training.checkpoints import CheckpointFolder, write_json, write_text
 from nesy_gedi.training.recipe import Recipe, load_recipe, write_recipe
 
+_RESTORE = "restore the file, or train again"
+
 PACKAGES = ("nesy-gedi", "torch", "torchvision", "numpy", "problog", "pysdd", "lightning-fabric")
 
 
@@ -84,9 +86,9 @@ class RunFolder:
         try:
             found = json.loads(self.environment_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"environment.json cannot be read: {error}", where=str(self.path)) from error
+            raise RunError(f"environment.json cannot be read: {error}", where=str(self.path), hint=_RESTORE) from error
         if not isinstance(found, dict):
-            raise RunError("environment.json is damaged: it holds no object", where=str(self.path))
+            raise RunError("environment.json is damaged: it holds no object", where=str(self.path), hint=_RESTORE)
         return found
 
     def image_shape(self) -> tuple[int, int, int]:
@@ -94,7 +96,9 @@ class RunFolder:
         try:
             channels, height, width = self.environment()["image_shape"]
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"environment.json is damaged: image_shape: {error}", where=str(self.path)) from error
+            raise RunError(
+                f"environment.json is damaged: image_shape: {error}", where=str(self.path), hint=_RESTORE
+            ) from error
         return channels, height, width
 
     def data_dir(self) -> Path | None:
@@ -108,14 +112,18 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of ``metrics.jsonl``; a last line cut short by a crash is left out."""
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []
+        """The lines of ``metrics.jsonl`` up to the first damaged one, as a last line cut short by a crash is."""
+        if not self.metrics_file.exists():
+            return []
         found = []
-        for line in lines:
+        for text in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                found.append(json.loads(line))
+                line = json.loads(text)
             except ValueError:
                 break
+            if not isinstance(line, dict) or type(line.get("epoch")) is not int:
+                break
+            found.append(line)
         return found
 
     def rewind_metrics(self, epoch: int) -> None:
@@ -125,12 +133,16 @@ class RunFolder:
             write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
 
     def result(self) -> dict[str, Any] | None:
-        """The final document of a finished run."""
+        """The final document of a finished run; None when it is not finished, or the document is damaged."""
         try:
-            found: dict[str, Any] = json.loads(self.result_file.read_text(encoding="utf-8"))
+            found = json.loads(self.result_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found
+        return found if isinstance(found, dict) else None
+
+    def discard(self) -> None:
+        """Remove the folder: training failed before there was anything to continue."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def write_result(self, document: dict[str, Any]) -> None:
         """Keep the final document; from then on the run is finished."""
@@ -154,7 +166,11 @@ def open_run(path: Path) -> RunFolder:
     """
     run = RunFolder(path)
     if not run.recipe_file.exists() or not run.program_file.exists():
-        raise RunError("not a run folder: recipe.toml and program.pl are not both there", where=str(path))
+        raise RunError(
+            "not a run folder: recipe.toml and program.pl are not both there",
+            where=str(path),
+            hint="name a folder that nesy-gedi train has made; it is the last line that it prints",
+        )
     return run
 
 

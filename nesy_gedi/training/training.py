@@ -90,7 +90,8 @@ def train(
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     fabric = make_fabric(chosen, recipe.training.precision)
     if run is not None:
-        if (finished := run.result()) is not None:
+        if "metrics" in (finished := run.result() or {}):  # else it is measured again
+            finished["run"] = str(run.path)  # the folder may have been moved
             restore_model(task, networks, run.checkpoints.load("best"))
             return Trained(run, task, networks.eval(), splits.test, finished)
     else:
@@ -103,6 +104,10 @@ def train(
     listener.started(_facts(task, splits, chosen))
     try:
         progress = fit(task, wrapped, splits, run, fabric, listener, stop)
+    except BaseException:  # Ctrl-C too
+        if resume is None and not run.checkpoints.has("last"):
+            run.discard()
+        raise
     finally:
         listener.finished()
     fitted = time.perf_counter()

@@ -56,7 +56,7 @@ def test_a_program_without_a_recipe(here: Path) -> None:
         ("", "there is no bundled program ", f"valid: {', '.join(NAMES)}"),
         ("adition.pl", "there is no such program file", "did you mean addition.pl? valid: addition.pl, parity.pl"),
         ("./addition", "there is no such program file", "did you mean addition.pl? valid: addition.pl, parity.pl"),
-        ("sub/", "there is no such program file", "valid: addition.pl, parity.pl"),
+        ("sub/", "there is no such program file: it is a folder", "valid: addition.pl, parity.pl"),
         ("nowhere/addition.pl", "there is no such program file", "valid: none"),
     ],
 )

@@ -1,0 +1,84 @@
+"""``ground``, ``query``, ``programs``, ``data``, ``doctor`` and the help, as text."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from command_runs import Run
+
+COMMANDS = ("train", "evaluate", "ground", "query", "programs", "data", "doctor")
+
+
+def test_help_names_every_command(run: Run) -> None:
+    outcome = run("--help")
+    assert outcome.code == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in outcome.out
+        assert "Usage: nesy-gedi " + command in run(command, "--help").out
+
+
+def test_version(run: Run) -> None:
+    outcome = run("--version")
+    assert outcome.code == 0
+    assert outcome.out.startswith("nesy-gedi, version ")
+
+
+def test_ground_uses_its_cache(run: Run) -> None:
+    assert run("ground", "addition", "--json").document["forms"][0]["cached"] is False
+    assert run("ground", "addition", "--json").document["forms"][0]["cached"] is True
+    assert run("ground", "addition", "--json", "--no-cache").document["forms"][0]["cached"] is False
+
+
+def test_ground_shows_the_circuit(run: Run) -> None:
+    outcome = run("ground", "addition", "--query", "addition(A, B, S)")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0].split() == ["query", "addition(A,", "B,", "S)"]
+    assert any(line.split() == ["inputs", "digit_net(A),", "digit_net(B)"] for line in lines)
+    assert lines[-1] == "answers: " + ", ".join(map(str, range(19)))
+
+
+def test_query_prints_probabilities(run: Run, write: Callable[[str, str], Path]) -> None:
+    outcome = run("query", write("rain.pl", "0.2 :: rain.\n0.5 :: hose.\nwet :- rain.\nwet :- hose.\nquery(wet).\n"))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[-1].split() == ["wet", "0.6"]
+
+
+def test_programs(run: Run) -> None:
+    outcome = run("programs")
+    assert "addition: The sum of two digits" in outcome.out
+    assert "addition(X, Y, Sum), on digits" in outcome.out
+
+
+def test_data(run: Run) -> None:
+    rows = {line.split()[0]: line for line in run("data", "--data-dir", "nowhere").out.splitlines()}
+    assert "embedded" in rows["digits"]
+    assert "missing" in rows["mnist"]
+
+
+def test_doctor_shows_a_broken_backend_with_its_error_and_the_fix(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = importlib.import_module
+
+    def without(name: str, package: str | None = None) -> ModuleType:
+        if name in ("pysdd.sdd", "klay"):
+            raise ImportError(f"libsomething.so: cannot open {name}")
+        return original(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    outcome = run("doctor")
+    assert outcome.code == 1
+    assert "ImportError: libsomething.so: cannot open pysdd.sdd" in outcome.out
+    assert "fix: pip install --force-reinstall pysdd" in outcome.out
+    assert "fix: pip install 'nesy-gedi[klay]'" in outcome.out
+    status = {item["name"]: item["status"] for item in run("doctor", "--json").document}
+    assert (status["pysdd"], status["klaycircuits"], status["torch"]) == ("broken", "absent", "ok")
+
+
+def test_doctor_is_content_here(run: Run) -> None:
+    outcome = run("doctor")
+    assert outcome.code == 0, outcome.out
+    assert any(line.split()[:2] == ["torch", "ok"] for line in outcome.out.splitlines())
