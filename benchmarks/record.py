@@ -48,6 +48,8 @@ def write_section(file: str, name: str, text: str) -> None:
     path = ROOT / file
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     content = path.read_text(encoding="utf-8")
+    if begin not in content or end not in content:
+        raise SystemExit(f"{file} has no place for the table: add the lines {begin} and {end}")
     before, rest = content.split(begin, 1)
     _, after = rest.split(end, 1)
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

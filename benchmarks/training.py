@@ -3,14 +3,13 @@
     python benchmarks/training.py                  # every table; writes README.md and docs/performance.md
     python benchmarks/training.py --seeds 2 --dry  # fewer seeds, print only
 
-MNIST is looked for in --data-dir (default: $NESY_GEDI_DATA) and left out, saying so, when it is not there.
+MNIST is looked for as the command does and left out, saying so, when it is not there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from record import machine, markdown_table, write_section
+
+from nesy_gedi.data import describe
+from nesy_gedi.training.bundled import bundled_programs
 
 HEADER = (
     "command",
@@ -84,16 +86,18 @@ def row(arguments: list[str], shown: str, seeds: int) -> list[object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--data-dir", default=os.environ.get("NESY_GEDI_DATA"))
+    parser.add_argument("--data-dir")
     parser.add_argument("--dry", action="store_true", help="print only")
     options = parser.parse_args()
-    rows = [row([name], name, options.seeds) for name in ("addition", "multi_addition", "crossing", "naming")]
-    if options.data_dir and (Path(options.data_dir) / "mnist").is_dir():
+    rows = [row([name], name, options.seeds) for name in (program.name for program in bundled_programs())]
+    folder = Path(options.data_dir) if options.data_dir else None
+    if describe("mnist", folder).status == "found":
         for epochs in (1, 3):
             arguments = ["addition", "--data", "mnist", "--epochs", str(epochs)]
-            rows.append(row([*arguments, "--data-dir", options.data_dir], " ".join(arguments), options.seeds))
+            where = ["--data-dir", options.data_dir] if options.data_dir else []
+            rows.append(row([*arguments, *where], " ".join(arguments), options.seeds))
     else:
-        print("MNIST was not measured: give --data-dir with a folder that holds mnist/", file=sys.stderr)
+        print("MNIST was not measured: give --data-dir", file=sys.stderr)
     text = f"Whole processes, start-up included, on {machine()}.\n\n{markdown_table(HEADER, rows)}"
     print(text)
     if not options.dry:

@@ -8,6 +8,7 @@ import platform
 import sys
 
 import click
+
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_table
 

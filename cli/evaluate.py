@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json
 from nesy_gedi.cli.results import print_result
@@ -29,18 +30,15 @@ def evaluate(
 ) -> None:
     """Measure the best weights of RUN on the test queries of its data, or of another data set with --data."""
     from nesy_gedi.training import training
-    from nesy_gedi.training.runs import open_run
 
-    named = options.read_encoders(encoders)
-    if trust:
-        named = {name: network.encoder for name, network in open_run(run).recipe().networks.items()} | named
     trained = training.evaluate(
         run,
         source=source,
         data_dir=data_dir,
         download=download,
         device=device,
-        encoders=named,
+        encoders=options.read_encoders(encoders),
+        trusted=trust,
     )
     if as_json:
         print_json(trained.document)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
+
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_table
-
 from nesy_gedi.errors import UsageError
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import click
+
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_table
 

@@ -7,21 +7,21 @@ import warnings
 from collections.abc import Sequence
 
 import click
+
 from nesy_gedi.cli.doctor import doctor
 from nesy_gedi.cli.evaluate import evaluate
 from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.listings import data, programs
-from nesy_gedi.cli.output import exit_code, print_error_line, render_error, show_warning
+from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
 from nesy_gedi.cli.query import query
 from nesy_gedi.cli.train import train
-
 from nesy_gedi.errors import NesyGediError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="nesy-gedi")
 def commands() -> None:
-    """Train DeepProbLog programs on images: exact, batch-wide, with the concepts that were meant.
+    """Train the networks of DeepProbLog programs on images, exactly and batch-wide.
 
     \b
     First steps:
@@ -36,7 +36,7 @@ for command in (train, evaluate, ground, query, programs, data, doctor):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 3 a check disagreed, 130 interrupted."""
+    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.exit(commands.main(given, prog_name="nesy-gedi", standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        print_error_line("interrupted")
+        print_status("interrupted")
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-from nesy_gedi.errors import NesyGediError, NesyGediWarning, UsageError
+from nesy_gedi.errors import Interrupted, NesyGediError, NesyGediWarning, UsageError
 
 
 def print_json(document: Any) -> None:
@@ -29,7 +29,7 @@ def print_table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> None
         click.echo("  ".join(fields).rstrip())
 
 
-def print_error_line(text: str) -> None:
+def print_status(text: str) -> None:
     """A line of progress or advice."""
     click.echo(text, err=True)
 
@@ -42,7 +42,7 @@ def render_error(error: NesyGediError) -> None:
 
 def exit_code(error: NesyGediError) -> int:
     """The exit code of an error that the library raised."""
-    if type(error).__name__ == "Interrupted":  # its module imports torch
+    if isinstance(error, Interrupted):
         return 130
     return 2 if isinstance(error, UsageError) else 1
 

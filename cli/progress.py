@@ -6,10 +6,10 @@ import os
 import sys
 from typing import Any
 
-from nesy_gedi.cli.output import print_error_line
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nesy_gedi.cli.output import print_status
 from nesy_gedi.training.loop import Listener
 
 
@@ -24,14 +24,14 @@ class Plain(Listener):
     """One line an epoch."""
 
     def started(self, facts: dict[str, Any]) -> None:
-        print_error_line(
+        print_status(
             f"{facts['query']}: {facts['answers']} answers, circuit of {facts['nodes']} nodes ({facts['method']}); "
             f"{facts['train']} training, {facts['validation']} validation, {facts['test']} test queries; "
             f"device {facts['device']}"
         )
 
     def epoch(self, line: dict[str, Any]) -> None:
-        print_error_line(
+        print_status(
             f"epoch {line['epoch']}: loss {line['train_loss']:.4f}, validation loss {line['validation_loss']:.4f}, "
             f"answers right {line['validation_answer_accuracy']:.4f}"
         )

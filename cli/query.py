@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_table
-
 from nesy_gedi.errors import UsageError
 
 

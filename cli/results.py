@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from nesy_gedi.cli.output import print_table
+from nesy_gedi.metrics import CONCEPT_METRICS
 
 
 def print_result(document: dict[str, Any], report: Path | None = None) -> None:
@@ -16,12 +18,9 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         f"{document['program']} on {document['data']}, seed {document['seed']}, {metrics['queries']} test queries"
     )
     click.echo(f"  answers right     {metrics['answer_accuracy']:.4f}")
-    rows = [
-        [name, *(f"{m[key]:.4f}" for key in ("concept_accuracy", "aligned_concept_accuracy", "ami", "concept_ece"))]
-        for name, m in metrics["networks"].items()
-    ]
+    rows = [[name, *(f"{m[metric.key]:.4f}" for metric in CONCEPT_METRICS)] for name, m in metrics["networks"].items()]
     click.echo("  concepts, never aligned unless it says so:")
-    print_table(rows, ["network", "accuracy", "aligned", "AMI", "ECE"])
+    print_table(rows, ["network", *(metric.label for metric in CONCEPT_METRICS)])
     for label, probabilities in document.get("learned", {}).items():
         click.echo(f"  learned: {label}: {', '.join(f'{p:.4f}' for p in probabilities)}")
     spent = document["time"]

@@ -8,10 +8,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
-from nesy_gedi.cli import options
-from nesy_gedi.cli.output import print_error_line, print_json
-from nesy_gedi.cli.results import print_result
 
+from nesy_gedi.cli import options
+from nesy_gedi.cli.output import print_json, print_status
+from nesy_gedi.cli.results import print_result
 from nesy_gedi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def train(
         settings, encoders, query=query, seed=seed, training__epochs=epochs, data__train=limit
     )
     if resume is not None:
-        chosen, recipe = _resumed(resume, program, source, overrides, out)
-        trust = trust or chosen.trusted
+        chosen, recipe = _resumed(resume, program, source, overrides, out, trust)
     elif program is None:
         raise UsageError("no program", hint="nesy-gedi train programs/addition.pl, or --resume RUN")
     else:
@@ -79,7 +78,6 @@ def train(
     trusted = options.trusted_networks(encoders, chosen, trust)
 
     from nesy_gedi.cli.progress import make_listener
-
     from nesy_gedi.reports.html import write_report
     from nesy_gedi.training import training
 
@@ -138,11 +136,11 @@ class _StopOnce:
         if self.asked or not self.stepped:
             raise KeyboardInterrupt
         self.asked = True
-        print_error_line("stopping after this step (Ctrl-C again stops at once) ...")
+        print_status("stopping after this step (Ctrl-C again stops at once) ...")
 
 
 def _resumed(
-    resume: Path, program: str | None, source: str | None, overrides: dict[str, Any], out: Path | None
+    resume: Path, program: str | None, source: str | None, overrides: dict[str, Any], out: Path | None, trust: bool
 ) -> tuple[Program, Recipe]:
     """The program and recipe of a run; anything given beside it must agree with it."""
     from nesy_gedi.logic.program import Program
@@ -158,7 +156,7 @@ def _resumed(
         return found
 
     run = open_run(resume)
-    recipe, own = run.recipe(), run.program()
+    recipe, own = run.recipe(), run.program(trusted=trust)
     if out is not None and out != resume:
         raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
     if program is not None and Program.load(find_program(program).path).fingerprint != own.fingerprint:

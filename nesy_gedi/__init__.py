@@ -1,4 +1,4 @@
-"""nesy-gedi: train DeepProbLog programs on images, exactly, batch-wide, and with the concepts that were meant."""
+"""nesy-gedi: train the networks of DeepProbLog programs on images; exact, batch-wide inference."""
 
 from __future__ import annotations
 
@@ -6,34 +6,72 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nesy_gedi.errors import NesyGediError
+    from nesy_gedi.errors import (
+        AnswerError,
+        BudgetError,
+        DataError,
+        DistributionError,
+        Interrupted,
+        NesyGediError,
+        NesyGediWarning,
+        ProgramError,
+        RecipeError,
+        RunError,
+        UsageError,
+    )
     from nesy_gedi.logic.program import Program
+    from nesy_gedi.logic.queries import answer_queries
     from nesy_gedi.logic.reasoner import Reasoner
     from nesy_gedi.networks.perception import Perception
+    from nesy_gedi.reports.html import write_report
     from nesy_gedi.training.recipe import Recipe, load_recipe
     from nesy_gedi.training.training import evaluate, train
 
 # The public names and where they live. Imported on first use: torch alone takes over a second.
 _PUBLIC = {
+    "AnswerError": "nesy_gedi.errors",
+    "BudgetError": "nesy_gedi.errors",
+    "DataError": "nesy_gedi.errors",
+    "DistributionError": "nesy_gedi.errors",
+    "Interrupted": "nesy_gedi.errors",
     "NesyGediError": "nesy_gedi.errors",
+    "NesyGediWarning": "nesy_gedi.errors",
     "Perception": "nesy_gedi.networks.perception",
     "Program": "nesy_gedi.logic.program",
+    "ProgramError": "nesy_gedi.errors",
     "Reasoner": "nesy_gedi.logic.reasoner",
     "Recipe": "nesy_gedi.training.recipe",
+    "RecipeError": "nesy_gedi.errors",
+    "RunError": "nesy_gedi.errors",
+    "UsageError": "nesy_gedi.errors",
+    "answer_queries": "nesy_gedi.logic.queries",
     "evaluate": "nesy_gedi.training.training",
     "load_recipe": "nesy_gedi.training.recipe",
     "train": "nesy_gedi.training.training",
+    "write_report": "nesy_gedi.reports.html",
 }
 
 __all__ = [
+    "AnswerError",
+    "BudgetError",
+    "DataError",
+    "DistributionError",
+    "Interrupted",
     "NesyGediError",
+    "NesyGediWarning",
     "Perception",
     "Program",
+    "ProgramError",
     "Reasoner",
     "Recipe",
+    "RecipeError",
+    "RunError",
+    "UsageError",
+    "answer_queries",
     "evaluate",
     "load_recipe",
     "train",
+    "write_report",
 ]
 
 

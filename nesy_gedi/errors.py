@@ -89,5 +89,9 @@ def caret(line: str, column: int) -> str:
     return f"    {line}\n    {padding}^"
 
 
+class Interrupted(NesyGediError):
+    """Work was asked to stop; everything is saved."""
+
+
 class NesyGediWarning(UserWarning):
     """Something that went on, but that the user should know."""

@@ -19,7 +19,7 @@ PACKAGE = "nesy_gedi"
 FRONT_DOOR = ""  # the part of nesy_gedi/__init__.py
 MAX_LINES = 400
 LAYERS = (
-    ("errors", "programs", "datasets"),
+    ("errors", "files", "programs", "datasets"),
     ("data", "networks", "objectives", "logic", "metrics"),
     ("concepts",),
     ("training",),

@@ -10,8 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from nesy_gedi.cli.main import commands
 
+from nesy_gedi.cli.main import commands
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 
 ROOT = Path(__file__).parents[1]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nesy_gedi.data.cards import Card, card_names, load_card
 from nesy_gedi.errors import DataError
+from nesy_gedi.files import user_cache
 
 DATA_VARIABLE = "NESY_GEDI_DATA"
 
@@ -38,9 +39,7 @@ def data_root(data_dir: Path | None = None) -> Path:
         return Path(data_dir).expanduser()
     if chosen := os.environ.get(DATA_VARIABLE):
         return Path(chosen).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # the XDG rules say to ignore a relative path
-    return (cache if cache.is_absolute() else Path("~/.cache").expanduser()) / "nesy-gedi" / "data"
+    return user_cache() / "data"
 
 
 def candidate_folders(card: Card, root: Path) -> list[Path]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import fields
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nesy_gedi.files import user_cache, write_text
 from nesy_gedi.logic.formula import And, Constant, Formula, Learned, Literal, Neural, Node, Not, Or, Truth, Variable
 
 if TYPE_CHECKING:
     from nesy_gedi.logic.compilation import Circuit
-
-FORMAT = "3"
-"""Raise it when grounding, simplification or this file's layout changes."""
 
 _NODES: dict[str, Any] = {"literal": Literal, "and": And, "or": Or, "not": Not, "truth": Truth}
 _WEIGHTS: dict[str, Any] = {"constant": Constant, "neural": Neural, "learned": Learned}
@@ -27,8 +25,14 @@ def default_cache_dir() -> Path:
     """``$NESY_GEDI_CACHE``, else the user's cache folder."""
     if stated := os.environ.get("NESY_GEDI_CACHE"):
         return Path(stated)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nesy-gedi" / "circuits"
+    return user_cache() / "circuits"
+
+
+@cache
+def engine_digest() -> str:
+    """SHA-256 of this package's own source: a circuit is never believed that another version of the engine made."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 class GroundingCache:
@@ -39,7 +43,7 @@ class GroundingCache:
 
     def key(self, *parts: str) -> str:
         """The address of what ``parts`` describe, for this version of the engine and of ProbLog."""
-        content = json.dumps([FORMAT, version("problog"), *parts])
+        content = json.dumps([engine_digest(), version("problog"), *parts])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def load(self, key: str) -> dict[str, Any] | None:
@@ -62,16 +66,11 @@ class GroundingCache:
         """Write ``circuit`` under ``key``: a whole file or none."""
         body = {f.name: getattr(circuit, f.name) for f in fields(circuit) if f.name != "cached"}
         body["formula"] = _write_formula(circuit.formula)
-        temporary: str | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"sha256": _digest(body), "circuit": body}, file)
-            os.replace(temporary, self.folder / f"{key}.json")
+            write_text(self.folder / f"{key}.json", json.dumps({"sha256": _digest(body), "circuit": body}))
         except OSError:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+            return  # the next call grounds again
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -136,7 +136,8 @@ def _parse(text: str) -> Term:
     return statements[0]
 
 
-_CONTROL = {"','", ";", "->", "\\+", "not", "':-'", ","}
+_TRANSPARENT = {",", ";", "->", "\\+", "not", "call", "once", "findall", "forall", "all", "all_or_none"}
+"""Control constructs and meta-predicates: their arguments are goals."""
 
 
 def _goals(clause: Term) -> list[Term]:
@@ -147,11 +148,8 @@ def _goals(clause: Term) -> list[Term]:
         goal = pending.pop()
         if not isinstance(goal, Term) or isinstance(goal, Var):
             continue
-        if goal.functor.strip("'") in {name.strip("'") for name in _CONTROL} or goal.functor in _META:
+        if goal.functor.strip("'") in _TRANSPARENT:
             pending.extend(goal.args)
         else:
             goals.append(goal)
     return goals
-
-
-_META = {"call", "once", "findall", "forall", "all", "all_or_none"}

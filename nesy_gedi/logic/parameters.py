@@ -35,12 +35,17 @@ class LearnedProbabilities(nn.Module):
         """Log-probabilities of the heads of one group and of "none", shape ``(heads + 1,)``."""
         what = self.groups[group]
         free = self._free(what)
-        fixed = sum(p or 0.0 for k, p in enumerate(what.heads) if k not in free)
+        fixed = sum(p for k, p in enumerate(what.heads) if k not in free)
         shares = torch.log_softmax(self.logits[group].to(dtype), 0) + math.log(max(1.0 - fixed, SMALLEST_PROBABILITY))
         result = shares.new_tensor([math.log(p) if p else -math.inf for p in what.heads])
         return result.index_copy(0, torch.tensor(free, device=result.device), shares)
 
     def probabilities(self) -> dict[str, list[float]]:
-        """Current probabilities by the label of the disjunction, for reports."""
+        """Current probabilities by the text of the clause, the last for "none of its heads"; for reports."""
+        found: dict[str, list[float]] = {}
         with torch.no_grad():
-            return {g.label: self(k, torch.float64).exp().tolist() for k, g in enumerate(self.groups)}
+            for number, group in enumerate(self.groups):
+                again = sum(other.label == group.label for other in self.groups[:number])
+                label = f"{group.label} ({again + 1})" if again else group.label
+                found[label] = self(number, torch.float64).exp().tolist()
+        return found

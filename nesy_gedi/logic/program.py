@@ -38,14 +38,12 @@ class NeuralPredicate:
         signature: ``functor/arity`` of the predicate.
         input_positions: arguments of the head in which the network's inputs stand.
         domain: the symbols, in the order of the network's outputs.
-        offset: where the clause begins in the (expanded) source.
     """
 
     network: str
     signature: str
     input_positions: tuple[int, ...]
     domain: tuple[str, ...]
-    offset: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class ParameterGroup:
         heads: for every head its initial probability (an equal share where the program says ``t(_)``); the last
             stands for "none of the heads" and is 0.0 where the heads exhaust the disjunction.
         learned: which heads are learned; the others keep their probability.
-        label: the clause's heads, for messages and reports.
+        label: the clause, for reports.
     """
 
     heads: tuple[float, ...]
@@ -206,8 +204,7 @@ class Program:
                 statement,
                 hint="give one network one domain, or use two networks",
             )
-        offset = statement.location[1] if statement.location else 0
-        self.predicates.append(NeuralPredicate(network, head.signature, positions, domain, offset))
+        self.predicates.append(NeuralPredicate(network, head.signature, positions, domain))
         return heads
 
     def _learned_heads(self, heads: list[Term], statement: Term) -> list[Term]:
@@ -237,7 +234,7 @@ class Program:
         none = (share if missing else max(1.0 - total, SMALLEST_PROBABILITY)) if rest else 0.0
         group = len(self.parameters)
         filled = tuple(share if value is None else value for value in initial)
-        label = "; ".join(str(head.with_probability(None)) for head in heads)
+        label = str(statement)
         self.parameters.append(ParameterGroup((*filled, none), tuple(learned), label))
         return [head.with_probability(Term("t", Constant(group), Constant(index))) for index, head in enumerate(heads)]
 

@@ -28,7 +28,7 @@ HALF_SUM_TOLERANCE = 4
 """Kept in half precision, log-probabilities down to -16 are off by four epsilon at most."""
 
 LOG_PROBABILITY_FLOOR = -100.0
-"""An answer less probable than exp(-100) costs no more than that: the loss of an impossible answer is finite."""
+"""Stands for log 0 in a loss, so that the loss of an impossible answer is finite."""
 
 
 class NeuralInput(NamedTuple):
@@ -140,8 +140,9 @@ class Reasoner(nn.Module):
 
         Args:
             log_p: log-probabilities over each network's domain, rows normalised. Either one tensor of shape
-                ``(batch, len(inputs), K)`` in the order of ``inputs``, or a mapping from slot name - or from
-                ``(network, slot, ...)``, where several networks read a slot - to a tensor of shape ``(batch, K)``.
+                ``(batch, len(inputs), K)`` in the order of ``inputs`` (``(batch, K)`` for a single one), or a mapping from
+                slot name - or from ``(network, slot, ...)``, where several networks read a slot - to a tensor of shape
+                ``(batch, K)``.
             batch: batch size when no distribution is given, for a program that asks no network.
 
         Returns:
@@ -210,7 +211,7 @@ class Reasoner(nn.Module):
             target: columns of the observed answers, shape ``(batch,)``.
 
         Returns:
-            A scalar in nats, finite: each query costs at most ``-LOG_PROBABILITY_FLOOR``.
+            A scalar in nats, finite: an impossible answer costs ``-LOG_PROBABILITY_FLOOR``.
         """
         return nll(self(log_p), target)
 
@@ -221,6 +222,8 @@ class Reasoner(nn.Module):
 
     def _collect(self, log_p: Tensor | Mapping[object, Tensor]) -> list[Tensor]:
         if isinstance(log_p, Tensor):
+            if log_p.dim() == 2 and len(self.inputs) == 1:
+                log_p = log_p[:, None]
             if log_p.dim() != 3 or log_p.shape[1] != len(self.inputs):
                 raise DistributionError(
                     f"expected log-probabilities of shape (batch, {len(self.inputs)}, K), found {tuple(log_p.shape)}",
@@ -286,4 +289,6 @@ def check_rows(log_p: Tensor, name: str) -> None:
 
 def nll(log_answers: Tensor, target: Tensor) -> Tensor:
     """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite."""
-    return -log_answers.gather(1, target[:, None]).clamp_min(LOG_PROBABILITY_FLOOR).mean()
+    observed = log_answers.gather(1, target[:, None])
+    # Only the impossible is capped: an answer that is merely improbable must still teach.
+    return -torch.where(observed == -torch.inf, LOG_PROBABILITY_FLOOR, observed).mean()

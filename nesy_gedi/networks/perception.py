@@ -23,7 +23,7 @@ class Perception(nn.Module):
         encoder: any module from images (batch, channels, height, width) float to features (batch, d).
         head: a module from features to ``len(domain)`` outputs; None when the encoder's own output is that wide.
         domain: the symbols, in the order of the outputs.
-        image_shape: (channels, height, width) that the encoder expects; other images are refused.
+        image_shape: (channels, height, width) that the encoder expects; where given, other images are refused.
         mean: per channel, subtracted from pixels in [0, 1].
         std: per channel, divides them.
         output: what head (or encoder) returns: ``logits``, ``log_probabilities`` or ``probabilities``.
@@ -38,7 +38,7 @@ class Perception(nn.Module):
         head: nn.Module | None,
         domain: Sequence[str],
         *,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, int, int] | None = None,
         mean: Tensor | None = None,
         std: Tensor | None = None,
         output: str = "logits",
@@ -51,7 +51,7 @@ class Perception(nn.Module):
         self.domain = tuple(domain)
         self.image_shape = image_shape
         self.output = output
-        channels = image_shape[0]
+        channels = image_shape[0] if image_shape else 1
         self.register_buffer("mean", torch.zeros(channels) if mean is None else mean.float().clone())
         self.register_buffer("std", torch.ones(channels) if std is None else std.float().clone())
 
@@ -69,7 +69,7 @@ class Perception(nn.Module):
             DistributionError: outputs of another width than the domain, or rows of probabilities that do not sum to
             one.
         """
-        if tuple(images.shape[1:]) != self.image_shape:
+        if self.image_shape is not None and tuple(images.shape[1:]) != self.image_shape:
             raise DataError(
                 f"images of shape {tuple(images.shape[1:])}, the network expects {self.image_shape} "
                 "(channels, height, width)",

@@ -8,9 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from nesy_gedi.files import write_text
+from nesy_gedi.metrics import CONCEPT_METRICS
 from nesy_gedi.reports.gallery import Symbol, look
 from nesy_gedi.reports.plots import learning_curves
-from nesy_gedi.training.checkpoints import write_text
 from nesy_gedi.training.training import Trained
 
 STYLE = """
@@ -24,17 +25,6 @@ th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2
 .note { color: #555; } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; }
 svg { max-width: 100%; height: auto; }
 """
-
-METRICS = (
-    ("concept_accuracy", "accuracy", "share of images read as the symbol they are; 1 is best"),
-    (
-        "aligned_concept_accuracy",
-        "aligned",
-        "the same after the best renaming of symbols; far above accuracy: wrong symbols",
-    ),
-    ("ami", "AMI", "agreement whatever the names, corrected for chance; 0 is random, 1 the same partition"),
-    ("concept_ece", "ECE", "gap between confidence and accuracy; 0 is best"),
-)
 
 
 def write_report(trained: Trained) -> Path:
@@ -59,7 +49,7 @@ def render(trained: Trained) -> str:
         f"<p><strong>{right}</strong> (answers can be right with wrong symbols, so look at the concepts).</p>",
         "<h2>Concepts</h2>",
         _metrics_table(metrics["networks"]),
-        _learned(document.get("learned", {})),
+        _learned(document["learned"]),
         "<h2>Learning</h2>",
         learning_curves(trained.run.read_metrics()),
     ]
@@ -89,9 +79,14 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "")
 
 
 def _metrics_table(networks: dict[str, dict[str, Any]]) -> str:
-    rows = [[escape(name), *(f"{values[key]:.4f}" for key, _, _ in METRICS)] for name, values in networks.items()]
-    meanings = "".join(f"<li><strong>{short}</strong>: {meaning}</li>" for _, short, meaning in METRICS)
-    return _table(["network", *(short for _, short, _ in METRICS)], rows) + f'<ul class="note">{meanings}</ul>'
+    rows = [
+        [escape(name), *(f"{values[metric.key]:.4f}" for metric in CONCEPT_METRICS)]
+        for name, values in networks.items()
+    ]
+    meanings = "".join(f"<li><strong>{metric.label}</strong>: {metric.meaning}</li>" for metric in CONCEPT_METRICS)
+    return (
+        _table(["network", *(metric.label for metric in CONCEPT_METRICS)], rows) + f'<ul class="note">{meanings}</ul>'
+    )
 
 
 def _learned(learned: dict[str, list[float]]) -> str:

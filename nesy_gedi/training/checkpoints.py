@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nesy_gedi.errors import RunError
+from nesy_gedi.files import write_json
 
 FORMAT = 1
 
@@ -139,18 +140,6 @@ def restore_random_state(tensors: dict[str, Tensor], device: torch.device) -> No
     cuda = tensors.pop(_RANDOM_CUDA, None)
     if cuda is not None and device.type == "cuda":
         torch.cuda.set_rng_state(cuda, device)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that a reader sees the old file or the whole new one."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a text file so that a reader sees the old file or the whole new one."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(content, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _own_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import DataError, DistributionError
 from nesy_gedi.logic.reasoner import nll
+from nesy_gedi.metrics import CONCEPT_METRICS
 from nesy_gedi.metrics.calibration import expected_calibration_error
 from nesy_gedi.metrics.clustering import adjusted_mutual_information
 from nesy_gedi.metrics.concepts import aligned_concept_accuracy, concept_accuracy, confusion_matrix
@@ -82,7 +83,8 @@ def validate(task: Task, networks: nn.ModuleDict, queries: Queries, device: torc
         with torch.no_grad():
             answers = task.reasoner(task.observe(log_p, queries.observed[rows]))
             total_loss += float(nll(answers, target)) * len(rows)
-        right += float(_right(task, log_p, queries, rows).sum())
+        # Where nothing is observed beside the answer, these are the predictions already.
+        right += float((_right(task, log_p, queries, rows) if task.observed else answers.argmax(1) == target).sum())
     return {"loss": total_loss / len(queries), "answer_accuracy": right / len(queries)}
 
 
@@ -94,7 +96,7 @@ def measure(
     Returns:
         ``answer_accuracy``; ``concept_accuracy`` (never aligned), ``aligned_concept_accuracy``, ``ami`` and
         ``concept_ece`` as means over networks; under ``networks`` the same for each with its ``confusion`` (true
-        rows, predicted columns).
+        rows, predicted columns); ``queries``, their number.
     """
     clock = clock or Clock()
     right = 0.0
@@ -121,10 +123,7 @@ def measure(
             "concept_ece": expected_calibration_error(probabilities, true),
             "confusion": confusion.tolist(),
         }
-    means = {
-        key: sum(values[key] for values in by_network.values()) / len(by_network)
-        for key in ("concept_accuracy", "aligned_concept_accuracy", "ami", "concept_ece")
-    }
+    means = {key: sum(values[key] for values in by_network.values()) / len(by_network) for key, _, _ in CONCEPT_METRICS}
     return {"answer_accuracy": right / len(queries), **means, "queries": len(queries), "networks": by_network}
 
 

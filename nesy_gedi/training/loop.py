@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
-from nesy_gedi.errors import NesyGediError, RunError
+from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.training.checkpoints import (
     Checkpoint,
     damaged,
@@ -26,10 +26,6 @@ from nesy_gedi.training.evaluation import Clock, perceive, validate
 from nesy_gedi.training.recipe import SEEDS, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder
 from nesy_gedi.training.task import LEARNED, Splits, Task
-
-
-class Interrupted(NesyGediError):
-    """Training was asked to stop; everything is saved."""
 
 
 class Listener:

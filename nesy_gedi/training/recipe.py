@@ -103,7 +103,9 @@ SEEDS = 2**63
 """Seeds lie below this: more does not fit a random number generator."""
 
 
-def load_recipe(path: Path | None, *, source: str | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+def load_recipe(
+    path: str | Path | None, *, source: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Recipe:
     """Read a recipe file, take its ``[when.SOURCE]`` tables for the data in use, then apply ``overrides``.
 
     Args:
@@ -119,7 +121,7 @@ def load_recipe(path: Path | None, *, source: str | None = None, overrides: Mapp
     if path is not None:
         name = str(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise RecipeError(f"cannot read the recipe: {error.strerror}", where=name) from error
         except UnicodeDecodeError as error:
@@ -268,13 +270,13 @@ class _Reader:
 
 def _impossible(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
     """The keys whose value cannot be, each with what is wrong."""
-    for keys, low, expected in ((POSITIVE, 1e-30, "positive"), (NOT_NEGATIVE, 0, "zero or more")):
+    for keys, above_zero, expected in ((POSITIVE, True, "positive"), (NOT_NEGATIVE, False, "zero or more")):
         for key in sorted(keys):
             path = tuple(key.split("."))
             value: Any = recipe
             for part in path:
                 value = getattr(value, part)
-            if not low <= value < float("inf"):
+            if not 0 <= value < float("inf") or (above_zero and value == 0):
                 yield path, f"{key} must be {expected}, not {value}"
     if recipe.seed >= SEEDS:
         yield ("seed",), f"seed must be less than {SEEDS}, not {recipe.seed}"
@@ -282,6 +284,9 @@ def _impossible(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
         if network.features < 1:
             path = ("networks", name, "features")
             yield path, f"{'.'.join(path)} must be positive, not {network.features}"
+        if network.width < 0:
+            path = ("networks", name, "width")
+            yield path, f"{'.'.join(path)} must be zero or more, not {network.width}"
 
 
 def _merge(values: dict[str, Any], other: Mapping[str, Any]) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from nesy_gedi.errors import RunError
+from nesy_gedi.files import write_json, write_text
 from nesy_gedi.logic.program import Program
-from nesy_gedi.training.checkpoints import CheckpointFolder, write_json, write_text
+from nesy_gedi.training.checkpoints import CheckpointFolder
 from nesy_gedi.training.recipe import Recipe, load_recipe, write_recipe
 
 _RESTORE = "restore the file, or train again"
@@ -65,14 +66,18 @@ class RunFolder:
         """The effective recipe."""
         return load_recipe(self.recipe_file)
 
-    def program(self) -> Program:
+    def program(self, *, trusted: bool = False) -> Program:
         """The program as it was trained.
+
+        Args:
+            trusted: let it load files and Python modules. That a run was trusted when it was made is no reason to trust
+                the folder now: it may come from elsewhere.
 
         Raises:
             RunError: the program in the folder is not the one that its environment file names.
         """
         environment = self.environment()
-        program = Program.load(self.program_file, trusted=bool(environment.get("trusted")))
+        program = Program.load(self.program_file, trusted=trusted)
         if program.fingerprint != environment.get("program_sha256"):
             raise RunError(
                 "program.pl is not the program that this run was trained with",

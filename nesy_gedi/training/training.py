@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from nesy_gedi.data import Queries, load_images
@@ -49,12 +50,12 @@ def train(
     program: Program,
     recipe: Recipe,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
-    out: Path | None = None,
+    out: str | Path | None = None,
     force: bool = False,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     trusted_encoders: tuple[str, ...] = (),
     listener: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -81,11 +82,10 @@ def train(
     started = time.perf_counter()
     listener = listener or Listener()
     chosen = choose_device(device)
-    run = None if resume is None else _own_run(resume, program, recipe)
-    if run is not None:
-        data_dir = data_dir or run.data_dir()
+    run = None if resume is None else _own_run(Path(resume), program, recipe)
+    folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
     task = Task(program, recipe, cache=GroundingCache())
-    images = load_images(recipe.data.source, data_dir=data_dir, download=download)
+    images = load_images(recipe.data.source, data_dir=folder, download=download)
     splits = task.queries(images)
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     fabric = make_fabric(chosen, recipe.training.precision)
@@ -96,10 +96,9 @@ def train(
             return Trained(run, task, networks.eval(), splits.test, finished)
     else:
         name = Path(program.source.name).stem
-        path = choose_path(name, out)
-        run = create_run(path, program, recipe, data_dir=data_dir, device=chosen, shape=images.train.shape, force=force)
-    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
-    task.reasoner.to(fabric.device)
+        path = choose_path(name, Path(out) if out is not None else None)
+        run = create_run(path, program, recipe, data_dir=folder, device=chosen, shape=images.train.shape, force=force)
+    wrapped = _place_on(fabric, task, networks)
     set_up = time.perf_counter() - started
     listener.started(_facts(task, splits, chosen))
     try:
@@ -112,57 +111,57 @@ def train(
         listener.finished()
     fitted = time.perf_counter()
     restore_model(task, wrapped, run.checkpoints.load("best"))
-    document = _document(program, run, recipe, measure(task, wrapped, splits.test, fabric.device))
-    document["device"] = chosen
-    document["best_epoch"] = progress.best_epoch
+    document = _document(task, run, chosen, measure(task, wrapped, splits.test, fabric.device), progress.best_epoch)
     measuring = time.perf_counter() - fitted
     document["time"] = _times(task, set_up + sum(progress.seconds.values()) + measuring, progress.seconds)
-    if program.parameters:
-        document["learned"] = task.reasoner.learned.probabilities()
     run.write_result(document)
     return Trained(run, task, networks.eval(), splits.test, document)
 
 
 def evaluate(
-    path: Path,
+    path: str | Path,
     *,
     source: str | None = None,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
     encoders: Mapping[str, str] | None = None,
+    trusted: bool = False,
 ) -> Trained:
     """Measure a run's best weights on the test split of its own data, or of another data set with the same images.
 
     Args:
         path: the run folder.
         source: data set in place of the run's.
-        encoders: network -> encoder; naming a run's own encoder again lets its Python be imported.
+        encoders: network -> encoder in place of the run's; naming it again lets its Python be imported.
+        trusted: let the run's program and its encoders load files and Python modules.
 
     Raises:
         RunError: no run, a damaged checkpoint, or another program.
         DataError: images of another shape.
     """
     started = time.perf_counter()
-    run = open_run(path)
-    program, recipe = run.program(), run.recipe()
+    run = open_run(Path(path))
+    program, recipe = run.program(trusted=trusted), run.recipe()
     if source is not None and source != recipe.data.source:
         recipe = replace(recipe, data=replace(recipe.data, source=source, test=0))
     for name, spec in (encoders or {}).items():
         own = recipe.networks.get(name, NetworkRecipe())
         recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
-    fabric = make_fabric(choose_device(device), recipe.training.precision)
+    chosen = choose_device(device)
+    fabric = make_fabric(chosen, recipe.training.precision)
     task = Task(program, recipe, cache=GroundingCache())
     checkpoint = run.checkpoints.load("best")
-    trusted = tuple(program.networks) if program.trusted else tuple(encoders or {})
-    networks = task.perceptions(run.image_shape(), trusted=trusted)
-    images = load_images(recipe.data.source, data_dir=data_dir or run.data_dir(), download=download)
+    allowed = tuple(program.networks) if trusted else tuple(encoders or {})
+    networks = task.perceptions(run.image_shape(), trusted=allowed)
+    where = Path(data_dir) if data_dir is not None else run.data_dir()
+    images = load_images(recipe.data.source, data_dir=where, download=download)
     queries = task.test_queries(images)
-    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+    wrapped = _place_on(fabric, task, networks)
     restore_model(task, wrapped, checkpoint)
-    task.reasoner.to(fabric.device)
     clock = Clock(fabric.device)
-    document = _document(program, run, recipe, measure(task, wrapped, queries, fabric.device, clock))
+    metrics = measure(task, wrapped, queries, fabric.device, clock)
+    document = _document(task, run, chosen, metrics, int(checkpoint.state.get("best_epoch", 0)))
     document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
     return Trained(run, task, networks.eval(), queries, document)
 
@@ -187,8 +186,7 @@ def dry_run(
     splits = task.queries(images)
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     fabric = make_fabric(chosen, recipe.training.precision)
-    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
-    task.reasoner.to(fabric.device)
+    wrapped = _place_on(fabric, task, networks)
     optimizer = fabric.setup_optimizers(torch.optim.SGD(wrapped.parameters(), lr=0.0))
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
     loss = train_step(task, wrapped, splits.train, rows, optimizer, fabric, Clock())
@@ -211,15 +209,24 @@ def _own_run(path: Path, program: Program, recipe: Recipe) -> RunFolder:
     return run
 
 
-def _document(program: Program, run: RunFolder, recipe: Recipe, metrics: dict[str, Any]) -> dict[str, Any]:
+def _place_on(fabric: Fabric, task: Task, networks: nn.ModuleDict) -> nn.ModuleDict:
+    """Networks and circuit on the device; the networks wrapped, so that they compute in the chosen precision."""
+    task.reasoner.to(fabric.device)
+    return nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+
+
+def _document(task: Task, run: RunFolder, device: str, metrics: dict[str, Any], best_epoch: int) -> dict[str, Any]:
     return {
         "version": VERSION,
         # As it was named when training began, not the copy in the run folder.
-        "program": run.environment().get("program", program.source.name),
+        "program": run.environment().get("program", task.program.source.name),
         "run": str(run.path),
-        "seed": recipe.seed,
-        "data": recipe.data.source,
+        "seed": task.recipe.seed,
+        "data": task.recipe.data.source,
         "metrics": metrics,
+        "device": device,
+        "best_epoch": best_epoch,
+        "learned": task.reasoner.learned.probabilities(),
     }
 
 

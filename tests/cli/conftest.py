@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command_runs import COMMAND, TINY, Outcome, Run
+
 from nesy_gedi.cli.main import main
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from command_runs import TINY, Run, nothing_but
-from nesy_gedi.cli.main import main
 
+from nesy_gedi.cli.main import main
 from nesy_gedi.errors import UsageError
 
 DIGIT_NET = "--set", "networks.digit_net.head=none", "--encoder"

@@ -115,9 +115,9 @@ class TestMisses:
         assert first.answers != second.answers
         assert not second.cached
 
-    def test_another_version_of_the_format(self, cache: GroundingCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_version_of_the_engine(self, cache: GroundingCache, monkeypatch: pytest.MonkeyPatch) -> None:
         compiled(cache)
-        monkeypatch.setattr(module, "FORMAT", "another")
+        monkeypatch.setattr(module, "engine_digest", lambda: "another")
         assert not compiled(cache).cached
 
     def test_another_version_of_problog(self, cache: GroundingCache, monkeypatch: pytest.MonkeyPatch) -> None:

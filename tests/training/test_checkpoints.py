@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.errors import RunError
+from nesy_gedi.files import write_json, write_text
 from nesy_gedi.training import checkpoints
 from nesy_gedi.training.checkpoints import (
     Checkpoint,
@@ -23,8 +24,6 @@ from nesy_gedi.training.checkpoints import (
     random_state,
     restore_optimizer,
     restore_random_state,
-    write_json,
-    write_text,
 )
 
 

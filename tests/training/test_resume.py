@@ -29,9 +29,9 @@ from small_runs import (
     with_training,
 )
 
-from nesy_gedi.errors import RunError
+from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.training import training
-from nesy_gedi.training.loop import Interrupted, Listener
+from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.runs import RunFolder, open_run
 from nesy_gedi.training.training import Trained, evaluate
 

@@ -49,9 +49,10 @@ def test_no_data_folder_was_named(tmp_path: Path) -> None:
     assert create(tmp_path / "run").data_dir() is None
 
 
-def test_trust_is_remembered(tmp_path: Path) -> None:
-    assert create(tmp_path / "run", Program(ADDITION, trusted=True)).program().trusted
-    assert not create(tmp_path / "other").program().trusted
+def test_trust_is_not_taken_from_the_folder(tmp_path: Path) -> None:
+    run = create(tmp_path / "run", Program(ADDITION, trusted=True))
+    assert not run.program().trusted
+    assert run.program(trusted=True).trusted
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
