@@ -33,8 +33,11 @@ def deepproblog_answers(program: Program, form: QueryForm, logits: Logits, batch
     def distribute(network: str, pairs: Tensor) -> Tensor:
         said = []
         for slot, row in pairs.tolist():
-            item = next(i for i in logits if i.network == network and i.slots == (form.slots[int(slot)],))
-            said.append(as_deepproblog(logits[item][int(row)].softmax(0)[None], item.domain))
+            domain = program.networks[network]
+            item = NeuralInput(network, (form.slots[int(slot)],), domain)
+            # deepproblog also asks about images that cannot change an answer; anything will do for these.
+            said_of_it = logits[item][int(row)] if item in logits else torch.zeros(len(domain))
+            said.append(as_deepproblog(said_of_it.softmax(0)[None], domain))
         return torch.cat(said)
 
     return DeepProbLogEngine(program, form, distribute)(images)

@@ -107,9 +107,9 @@ class TestLearned:
         assert group.heads == pytest.approx(heads)
         assert group.learned == learned
 
-    def test_the_label_names_the_heads(self) -> None:
+    def test_the_label_is_the_clause(self) -> None:
         (group,) = Program("t(_) :: a(1); t(_) :: a(2) :- b.\nb.").parameters
-        assert group.label == "a(1); a(2)"
+        assert group.label == "t(_)::a(1); t(_)::a(2) :- b"
 
     @pytest.mark.parametrize(
         ("text", "message"),

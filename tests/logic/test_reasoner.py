@@ -296,7 +296,18 @@ class TestLearned:
     def test_starts_where_the_program_says(self) -> None:
         made = reasoner(self.TEXT, "q(R)")
         assert made({}).exp()[0].tolist() == pytest.approx([0.2, 0.3, 0.1, 0.4], abs=SINGLE)
-        assert made.learned.probabilities() == {"a; b; c": pytest.approx([0.2, 0.3, 0.1, 0.4], abs=SINGLE)}
+        assert made.learned.probabilities() == {"t(0.2)::a; t(0.3)::b; 0.1::c": pytest.approx([0.2, 0.3, 0.1, 0.4], abs=SINGLE)}
+
+    def test_clauses_with_the_same_head_are_told_apart(self) -> None:
+        made = reasoner("t(0.2)::a :- b. t(0.3)::a :- c. t(0.4)::d. t(0.4)::d. b. c. q(yes) :- a, d.", "q(R)")
+        found = made.learned.probabilities()
+        assert [values[0] for values in found.values()] == pytest.approx([0.2, 0.3, 0.4, 0.4], abs=SINGLE)
+
+    def test_an_improbable_answer_keeps_its_gradient(self) -> None:
+        log_answers = torch.tensor([[-250.0, -torch.inf, 0.0]], dtype=torch.float64, requires_grad=True)
+        nll(log_answers, torch.tensor([0])).backward()
+        assert log_answers.grad is not None
+        assert log_answers.grad.tolist() == [[-1.0, 0.0, 0.0]]
 
     def test_stays_normalised_and_keeps_what_is_written_out(self) -> None:
         made = reasoner(self.TEXT, "q(R)")
