@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ for command in (train, evaluate, ground, query, programs, data, doctor):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    # Before torch starts its threads: they would spin at every barrier, and where another process has one of two cores,
+    # waiting in turns makes training several times slower than sleeping does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]

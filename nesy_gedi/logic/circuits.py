@@ -315,5 +315,4 @@ def _log_not(children: Tensor, out: Tensor, edge: Tensor | None) -> None:
     if edge is not None:
         # Below the smallest normal number the slope would be inf, and inf * 0 is NaN on the way down.
         steepest = STEEPEST_LOG_SLOPE * math.log(torch.finfo(out.dtype).max)
-        slope = -torch.exp((x - out).clamp_max(steepest))
-        edge.copy_(slope.masked_fill_(out == -torch.inf, 0.0).unsqueeze(1))
+        edge.copy_(-torch.exp((x - out).clamp_max(steepest)).unsqueeze(1))

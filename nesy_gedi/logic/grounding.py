@@ -260,6 +260,18 @@ def _slot_name(program: Program, network: str, term: Term) -> str:
     )
 
 
+_HINTS = {
+    "NonGroundProbabilisticClause": "a network input or a probabilistic fact is called with an unbound variable; bind it before",
+    "NegativeCycle": "a predicate depends on its own negation; break the loop",
+    "NonGroundQuery": "the query leaves a variable unbound; every output must receive a value",
+    "ArithmeticError": "guard the computation, for example with a test that the divisor is not 0",
+    "InstantiationError": "a computation meets an unbound variable; bind it in a goal before",
+    "CallModeError": "a built-in predicate is called with an argument of the wrong type",
+    "IndirectCallCycleError": "a collecting predicate such as findall/3 depends on itself; break the loop",
+    "ConsultError": "the file is not there; paths are relative to the program",
+}
+
+
 def _explain(program: Program, error: ProbLogError) -> ProgramError:
     """ProbLog's error with our place, caret and a next step."""
     location = getattr(error, "location", None)
@@ -268,14 +280,8 @@ def _explain(program: Program, error: ProbLogError) -> ProgramError:
         place = program.source.place_at(location[1], location[2])
     name = type(error).__name__
     message = str(getattr(error, "base_message", error)).rstrip(".")
-    hint: str | None = None
+    hint = _HINTS.get(name, "ProbLog refuses the program; the message says what it met")
     if name == "UnknownClause":
         signature = message.split("'")[1] if "'" in message else message
         hint = did_you_mean(signature, program.signatures)
-    elif name == "NonGroundProbabilisticClause":
-        hint = "a network input or a probabilistic fact is called with an unbound variable; bind it before the call"
-    elif name == "NegativeCycle":
-        hint = "a predicate depends on its own negation; break the loop"
-    elif name == "NonGroundQuery":
-        hint = "the query leaves a variable unbound; every output must receive a value"
     return ProgramError(f"{name}: {message}", **place, hint=hint)

@@ -103,9 +103,13 @@ class Program:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
-            raise ProgramError(f"cannot read the program: {error.strerror}", where=str(path)) from error
+            raise ProgramError(
+                f"cannot read the program: {error.strerror}",
+                where=str(path),
+                hint="give the path of a readable .pl file",
+            ) from error
         except UnicodeDecodeError as error:
-            raise ProgramError("the program is not UTF-8 text", where=str(path)) from error
+            raise ProgramError("the program is not UTF-8 text", where=str(path), hint="save it as UTF-8") from error
         return cls(text, name=str(path), trusted=trusted)
 
     @cached_property

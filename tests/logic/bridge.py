@@ -32,12 +32,14 @@ def deepproblog_answers(program: Program, form: QueryForm, logits: Logits, batch
 
     def distribute(network: str, pairs: Tensor) -> Tensor:
         said = []
+        domain = program.networks[network]
         for slot, row in pairs.tolist():
-            domain = program.networks[network]
-            item = NeuralInput(network, (form.slots[int(slot)],), domain)
-            # deepproblog also asks about images that cannot change an answer; anything will do for these.
-            said_of_it = logits[item][int(row)] if item in logits else torch.zeros(len(domain))
-            said.append(as_deepproblog(said_of_it.softmax(0)[None], domain))
+            found = [
+                x for item, x in logits.items() if (item.network, item.slots) == (network, (form.slots[int(slot)],))
+            ]
+            # What the circuit does not ask for makes no difference: anything will do.
+            row_logits = found[0][int(row)] if found else torch.zeros(len(domain))
+            said.append(as_deepproblog(row_logits.softmax(0)[None], domain))
         return torch.cat(said)
 
     return DeepProbLogEngine(program, form, distribute)(images)

@@ -318,6 +318,26 @@ class TestSinglePrecision:
 
 
 class TestNegation:
+    @pytest.mark.parametrize("log_p", [-1e-270, -1e-20, -1e-9, -0.1, -0.6, -0.7, -1.0, -40.0, -700.0])
+    def test_is_accurate_at_both_ends(self, log_p: float) -> None:
+        formula = new_formula([2, 2])
+        root = formula.negate(formula.plain_and([formula.literal(0, 1), formula.literal(1, 1)]))
+        row = torch.tensor([log_p, -math.inf, log_p, -math.inf])[:, None].requires_grad_()
+        result = plan_of(formula, [root], [2, 2])(row)
+        expected = math.log(-math.expm1(2 * log_p)) if log_p > -1 else math.log1p(-math.exp(2 * log_p))
+        assert result.item() == pytest.approx(expected, rel=1e-14)
+        (gradient,) = torch.autograd.grad(result.sum(), row)
+        assert gradient[0].item() == pytest.approx(math.exp(2 * log_p) / math.expm1(2 * log_p), rel=1e-13)
+
+    def test_of_certain_and_impossible(self) -> None:
+        formula = new_formula([2, 2])
+        root = formula.negate(formula.plain_and([formula.literal(0, 1), formula.literal(1, 1)]))
+        plan = plan_of(formula, [root], [2, 2])
+        assert plan(torch.tensor([[0.0, 1e-9], [-math.inf] * 2, [0.0, 0.0], [-math.inf] * 2])).tolist() == [
+            [-math.inf] * 2
+        ]
+        assert plan(torch.tensor([[-math.inf], [0.0], [0.0], [-math.inf]])).tolist() == [[0.0]]
+
     @examples(60)
     @given(built_formulas(), st.integers(0, 1000))
     def test_sums_with_what_it_denies_to_one(self, built: Built, seed: int) -> None:

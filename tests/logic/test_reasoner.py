@@ -296,7 +296,9 @@ class TestLearned:
     def test_starts_where_the_program_says(self) -> None:
         made = reasoner(self.TEXT, "q(R)")
         assert made({}).exp()[0].tolist() == pytest.approx([0.2, 0.3, 0.1, 0.4], abs=SINGLE)
-        assert made.learned.probabilities() == {"t(0.2)::a; t(0.3)::b; 0.1::c": pytest.approx([0.2, 0.3, 0.1, 0.4], abs=SINGLE)}
+        assert made.learned.probabilities() == {
+            "t(0.2)::a; t(0.3)::b; 0.1::c": pytest.approx([0.2, 0.3, 0.1, 0.4], abs=SINGLE)
+        }
 
     def test_clauses_with_the_same_head_are_told_apart(self) -> None:
         made = reasoner("t(0.2)::a :- b. t(0.3)::a :- c. t(0.4)::d. t(0.4)::d. b. c. q(yes) :- a, d.", "q(R)")

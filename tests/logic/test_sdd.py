@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from fuzzing import examples
@@ -75,8 +77,9 @@ class TestExtraction:
         assert np.array_equal(truth_tables(target, [root])[root], truth_tables(formula, [top])[top])
 
     def test_the_negation_of_what_violates_needs_no_subtraction(self) -> None:
-        formula = new_formula([2, 2, 2])
-        root = formula.negate(two_of_three(formula))
+        formula = new_formula([2] * 6)
+        three_of_six = itertools.combinations([formula.literal(k, 1) for k in range(6)], 3)
+        root = formula.negate(formula.disjoin([formula.conjoin(three) for three in three_of_six]))
         target, (compiled,) = to_circuit(formula, [root])
         assert not any(isinstance(target.nodes[node], Not) for node in target.reachable([compiled]))
         assert np.array_equal(truth_tables(target, [compiled])[compiled], truth_tables(formula, [root])[root])
@@ -101,6 +104,61 @@ def test_values_that_no_literal_tells_apart_share_a_boolean(size: int) -> None:
     root = formula.plain_or([formula.conjoin([low_x, low_y]), formula.conjoin([high_x, formula.literal(2, 1)]), low_y])
     target, (compiled,) = to_circuit(formula, [root])
     assert np.array_equal(truth_tables(target, [compiled])[compiled], truth_tables(formula, [root])[root])
+
+
+class TestNegation:
+    def assert_denied(self, formula: Formula, node: int, *, subtractions: bool = False) -> None:
+        denied = Negation(formula)(node)
+        assert false_sums(formula, [denied]) == set()
+        tables = truth_tables(formula, [node, denied])
+        assert np.array_equal(tables[denied], ~tables[node])
+        assert any(isinstance(formula.nodes[below], Not) for below in formula.reachable([denied])) == subtractions
+
+    def test_a_conjunction(self) -> None:
+        formula = new_formula([2, 3, 2, 4, 2])
+        self.assert_denied(formula, formula.plain_and([formula.literal(k, 1) for k in range(5)]))
+
+    def test_a_disjunction_that_branches(self) -> None:
+        formula = new_formula([4, 2, 2])
+        x, y = formula.literal(1, 1), formula.literal(2, 1)
+        branches = [(0b0001, [x]), (0b0010, [x, y]), (0b0100, [])]
+        parts = [formula.plain_and([formula.literal(0, mask), *rest]) for mask, rest in branches]
+        self.assert_denied(formula, formula.plain_or(parts))
+
+    def test_several_parts_of_one_branch(self) -> None:
+        formula = new_formula([3, 3, 2, 2])
+        v, x, y = formula.literal(0, 1), formula.literal(2, 1), formula.literal(3, 1)
+        parts = [formula.plain_and([v, formula.literal(1, 1), x]), formula.plain_and([v, formula.literal(1, 2), y])]
+        self.assert_denied(formula, formula.plain_or([*parts, formula.plain_and([formula.literal(0, 2), y])]))
+
+    def test_one_part_of_a_branch_without_literals(self) -> None:
+        formula = new_formula([3, 2, 2, 2, 2])
+        a, b, c, d = (formula.literal(k, 1) for k in range(1, 5))
+        either = [formula.plain_or([x, formula.plain_and([formula.negate(x), y])]) for x, y in ((a, b), (c, d))]
+        part = formula.plain_and([formula.literal(0, 1), *either])
+        self.assert_denied(formula, formula.plain_or([part, formula.plain_and([formula.literal(0, 2), a])]))
+
+    def test_nested_disjunctions_and_conjunctions(self) -> None:
+        formula = new_formula([2, 2, 2])
+        a, b, c = (formula.literal(k, 1) for k in range(3))
+        inner = formula.plain_or([formula.negate(a), formula.plain_and([a, formula.negate(b)])])
+        self.assert_denied(formula, formula.plain_or([inner, formula.plain_and([formula.plain_and([a, b]), c])]))
+
+    def test_values_that_overlap_are_no_branches(self) -> None:
+        formula = new_formula([3, 2])
+        x = formula.literal(1, 1)
+        parts = [
+            formula.plain_and([formula.literal(0, 0b011), x]),
+            formula.plain_and([formula.literal(0, 0b110), formula.negate(x)]),
+        ]
+        self.assert_denied(formula, formula.plain_or(parts))  # it branches on the other variable
+
+    def test_alternatives_without_a_common_variable_keep_their_not(self) -> None:
+        formula = new_formula([2, 2, 2])
+        a, b, c = (formula.literal(k, 1) for k in range(3))
+        na, nb, nc = (formula.negate(x) for x in (a, b, c))
+        parts = [formula.plain_and(pair) for pair in ([a, nb], [b, nc], [c, na])]
+        self.assert_denied(formula, formula.plain_or(parts), subtractions=True)
 
 
 class TestBudget:
