@@ -399,6 +399,13 @@ class TestAnswers:
         )
         assert made.answers == ("blue,cold", "red,warm")
 
+    def test_numbers_that_read_the_same_are_one(self) -> None:
+        text = COLOURS + "q(X, R) :- colour(X, red), R is 0.1 + 0.2.\nq(X, R) :- colour(X, blue), R is 0.3."
+        made = reasoner(text, "q(X, R)")
+        assert made.answers == ("0.3",)
+        x = rows(3, 3)
+        torch.testing.assert_close(made({"X": x})[:, 0].exp(), x[:, [0, 2]].exp().sum(1), atol=EXACT, rtol=0.0)
+
     def test_of_none(self) -> None:
         made = reasoner(COLOURS + "q(X) :- colour(X, red).", "q(X)")
         assert made.answers == ("true",)

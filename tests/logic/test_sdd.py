@@ -145,13 +145,15 @@ class TestNegation:
         self.assert_denied(formula, formula.plain_or([inner, formula.plain_and([formula.plain_and([a, b]), c])]))
 
     def test_values_that_overlap_are_no_branches(self) -> None:
-        formula = new_formula([3, 2])
-        x = formula.literal(1, 1)
+        formula = new_formula([3, 2, 2])
+        b, c = formula.literal(1, 1), formula.literal(2, 1)
+        either = formula.plain_or([b, formula.plain_and([formula.negate(b), c])])
+        neither = formula.plain_and([formula.negate(b), formula.negate(c)])
         parts = [
-            formula.plain_and([formula.literal(0, 0b011), x]),
-            formula.plain_and([formula.literal(0, 0b110), formula.negate(x)]),
+            formula.plain_and([formula.literal(0, 0b011), either]),
+            formula.plain_and([formula.literal(0, 0b110), neither]),
         ]
-        self.assert_denied(formula, formula.plain_or(parts))  # it branches on the other variable
+        self.assert_denied(formula, formula.plain_or(parts), subtractions=True)
 
     def test_alternatives_without_a_common_variable_keep_their_not(self) -> None:
         formula = new_formula([2, 2, 2])
