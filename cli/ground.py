@@ -21,7 +21,7 @@ def ground(
 ) -> None:
     """Ground the query form of PROGRAM and show the circuit: answers, size, and how it is evaluated."""
     overrides = options.read_settings(settings, (), query=query)
-    chosen, recipe, _ = options.load(program, None, overrides, trust)
+    chosen, recipe = options.load(program, None, overrides, trust)
     if not recipe.query:
         raise UsageError("no query form", where=program, hint='say what is asked: --query "addition(X, Y, Sum)"')
 

@@ -12,7 +12,6 @@ from nesy_gedi.errors import UsageError
 
 if TYPE_CHECKING:
     from nesy_gedi.logic.program import Program
-    from nesy_gedi.training.bundled import ProgramFile
     from nesy_gedi.training.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,13 +77,11 @@ def trusted_networks(encoders: tuple[str, ...], program: Program, trust: bool) -
     return tuple(program.networks) if trust else tuple(read_encoders(encoders))
 
 
-def load(
-    argument: str, source: str | None, overrides: dict[str, Any], trust: bool
-) -> tuple[Program, Recipe, ProgramFile]:
+def load(argument: str, source: str | None, overrides: dict[str, Any], trust: bool) -> tuple[Program, Recipe]:
     """The program that ``argument`` names, with its recipe as overridden."""
     from nesy_gedi.logic.program import Program
     from nesy_gedi.training.bundled import find_program
     from nesy_gedi.training.recipe import load_recipe
 
     found = find_program(argument)
-    return Program.load(found.path, trusted=trust), load_recipe(found.recipe, source=source, overrides=overrides), found
+    return Program.load(found.path, trusted=trust), load_recipe(found.recipe, source=source, overrides=overrides)

@@ -74,7 +74,7 @@ def train(
     elif program is None:
         raise UsageError("no program", hint="nesy-gedi train programs/addition.pl, or --resume RUN")
     else:
-        chosen, recipe, _ = options.load(program, source, overrides, trust)
+        chosen, recipe = options.load(program, source, overrides, trust)
     trusted = options.trusted_networks(encoders, chosen, trust)
 
     from nesy_gedi.cli.progress import make_listener

@@ -69,18 +69,12 @@ class RunError(NesyGediError):
     """A run folder or checkpoint that cannot be written, read or continued."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The most similar of ``names``, or None when none comes close."""
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return found[0] if found else None
-
-
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint sentence: the nearest match when there is one, then all valid names."""
     valid = sorted(names)
-    close = nearest(name, valid)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     choices = ", ".join(valid) if valid else "none"
-    return (f"did you mean {close}? " if close else "") + f"valid: {choices}"
+    return (f"did you mean {close[0]}? " if close else "") + f"valid: {choices}"
 
 
 def caret(line: str, column: int) -> str:

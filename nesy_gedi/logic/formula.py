@@ -266,7 +266,7 @@ class Formula:
         kept = [self.literal(variable, mask) for variable, mask in masks.items()]
         if TRUE in kept:
             return TRUE
-        parts = self._independent_parts(kept + list(others))
+        parts = group_overlapping([(self.scopes[child], child) for child in kept + list(others)])
         if len(parts) > 1:
             return self.negate(self.conjoin([self.negate(self.plain_or(part)) for part in parts]))
         return self.plain_or(kept + list(others))
@@ -285,21 +285,6 @@ class Formula:
             return unit
         return distinct[0] if len(distinct) == 1 else self._add(kind(distinct))
 
-    def _independent_parts(self, children: list[int]) -> list[list[int]]:
-        """``children`` grouped so that different groups share no variable."""
-        parts: list[tuple[int, list[int]]] = []
-        for child in children:
-            scope, members = self.scopes[child], [child]
-            apart: list[tuple[int, list[int]]] = []
-            for other_scope, other_members in parts:
-                if other_scope & scope:
-                    scope |= other_scope
-                    members = other_members + members
-                else:
-                    apart.append((other_scope, other_members))
-            parts = [*apart, (scope, members)]
-        return [members for _, members in parts]
-
     def reachable(self, roots: Iterable[int]) -> list[int]:
         """All nodes below ``roots``, children before parents."""
         seen: set[int] = set()
@@ -315,3 +300,18 @@ class Formula:
     def label(self, scope: int) -> str:
         """The labels of the variables in ``scope``, for messages."""
         return ", ".join(self.variables[variable].label for variable in values_of(scope))
+
+
+def group_overlapping(masked: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Group (mask, node) pairs so that masks of different groups are disjoint; returns the nodes of each group."""
+    groups: list[tuple[int, list[int]]] = []
+    for mask, node in masked:
+        members, apart = [node], []
+        for other_mask, other_members in groups:
+            if other_mask & mask:
+                mask |= other_mask
+                members = other_members + members
+            else:
+                apart.append((other_mask, other_members))
+        groups = [*apart, (mask, members)]
+    return [members for _, members in groups]

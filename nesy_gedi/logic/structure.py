@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal as OneOf
 
-from nesy_gedi.logic.formula import And, Formula, Literal, Not, Or, children_of
+from nesy_gedi.logic.formula import And, Formula, Literal, Not, Or, children_of, group_overlapping
 
 EXCLUSION_LIMIT = 2_000_000
 """How many pairs of nodes are compared before exclusion counts as unproven."""
@@ -91,7 +91,7 @@ class _ExclusionProver:
             return True
         implied = [self.if_true[node] for node in nodes]
         for variable in set.intersection(*(set(i) for i in implied)):
-            groups = _overlapping([(i[variable], node) for i, node in zip(implied, nodes, strict=True)])
+            groups = group_overlapping([(i[variable], node) for i, node in zip(implied, nodes, strict=True)])
             if len(groups) > 1:
                 return all(self.all_exclude(group) for group in groups)
         return all(self.excludes(a, b) for k, a in enumerate(nodes) for b in nodes[:k])
@@ -143,18 +143,3 @@ def _both(implied: Sequence[Implied]) -> Implied:
 def _disjoint(a: Implied, b: Implied) -> bool:
     small, large = (a, b) if len(a) <= len(b) else (b, a)
     return any(variable in large and not mask & large[variable] for variable, mask in small.items())
-
-
-def _overlapping(masked: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Group (mask, node) pairs so that masks of different groups are disjoint; returns the nodes of each group."""
-    groups: list[tuple[int, list[int]]] = []
-    for mask, node in masked:
-        members, apart = [node], []
-        for other_mask, other_members in groups:
-            if other_mask & mask:
-                mask |= other_mask
-                members = other_members + members
-            else:
-                apart.append((other_mask, other_members))
-        groups = [*apart, (mask, members)]
-    return [members for _, members in groups]
