@@ -18,8 +18,8 @@ class Card:
     Args:
         name: what ``--data`` takes.
         title, source, licence, citation, note: for people.
-        image_shape: (channels, height, width).
-        train, test: numbers of images.
+        image_shape: (channels, height, width); (coordinates,) for points.
+        train, test: numbers of images or points.
         attributes: attribute name -> class names.
         files: published file name -> md5; empty when no file is needed.
         unpacked: file name -> md5 of what a published archive holds, accepted in its place.
@@ -33,7 +33,7 @@ class Card:
     licence: str
     citation: str
     note: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     train: int
     test: int
     attributes: Mapping[str, tuple[str, ...]]
@@ -66,6 +66,6 @@ def load_card(name: str) -> Card:
         raise UsageError(f'no data set is named "{name}"', hint=did_you_mean(name, card_names()))
     text = (resource_files("nesy_gedi.datasets") / f"{name}.toml").read_text(encoding="utf-8")
     content = tomllib.loads(text)
-    channels, height, width = content.pop("image_shape")
+    image_shape = tuple(content.pop("image_shape"))
     attributes = {attribute: tuple(classes) for attribute, classes in content.pop("attributes").items()}
-    return Card(**content.pop("splits"), **content, image_shape=(channels, height, width), attributes=attributes)
+    return Card(**content.pop("splits"), **content, image_shape=image_shape, attributes=attributes)

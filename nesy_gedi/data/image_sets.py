@@ -1,4 +1,4 @@
-"""Labelled images in memory, and the stratified split that every source shares."""
+"""Labelled images or points in memory, and the stratified split that every source shares."""
 
 from __future__ import annotations
 
@@ -45,24 +45,34 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with one or more attributes; an ordinary set has the one attribute ``"class"``.
+    """Images, or points, with one or more attributes; an ordinary set has the one attribute ``"class"``.
 
     Args:
-        images: (n, channels, height, width) uint8.
+        images: (n, channels, height, width) uint8; for points (n, d) float32, all finite.
         labels: attribute name -> its labels, each of length n.
 
     Raises:
-        DataError: a wrong shape or type, or labels of another length than the images.
+        DataError: a wrong shape or type, points that are not finite, or labels of another length than the images.
     """
 
     images: torch.Tensor
     labels: Mapping[str, Labels]
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+        are_points = self.images.ndim == 2
+        if (self.images.ndim, self.images.dtype) not in ((4, torch.uint8), (2, torch.float32)):
             raise DataError(
-                f"images must be a uint8 tensor of shape (n, channels, height, width), not {_describe(self.images)}",
-                hint="scale grey levels to 0..255 and put the channels second",
+                "images must be a uint8 tensor of shape (n, channels, height, width), or points a float32 tensor of "
+                f"shape (n, d), not {_describe(self.images)}",
+                hint="convert points with points.float()"
+                if are_points
+                else "scale grey levels to 0..255 and put the channels second",
+            )
+        if are_points and not bool(self.images.isfinite().all()):
+            wrong = (~self.images.isfinite().all(1)).nonzero().flatten()
+            raise DataError(
+                f"{len(wrong)} of {len(self.images)} points are not finite, the first is number {int(wrong[0])}",
+                hint="leave out points with missing or infinite coordinates",
             )
         for attribute, labels in self.labels.items():
             if len(labels) != len(self.images):
@@ -75,10 +85,9 @@ class ImageSet:
         return len(self.images)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of one image; (d,) of one point."""
+        return tuple(self.images.shape[1:])
 
     def subset(self, indices: torch.Tensor | Sequence[int]) -> ImageSet:
         """The images at ``indices`` ((m,) integers), in that order and with their labels.
@@ -103,6 +112,12 @@ class ImageSet:
         labels = {name: Labels(each.classes, each.index[chosen]) for name, each in self.labels.items()}
         return ImageSet(self.images[chosen], labels)
 
+    def sample(self, count: int, seed: int) -> ImageSet:
+        """``count`` images drawn at random, or all of them as they are where there are no more."""
+        if len(self) <= count:
+            return self
+        return self.subset(torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count])
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSplits:
@@ -111,6 +126,11 @@ class ImageSplits:
     name: str
     train: ImageSet
     test: ImageSet
+
+
+def unit_range(images: torch.Tensor) -> torch.Tensor:
+    """Images of any shape with grey levels in [0, 1]: uint8 in 0..255 becomes float32; float, as of points, stays."""
+    return images.float() / 255.0 if images.dtype == torch.uint8 else images
 
 
 def split_validation(images: ImageSet, count: int, seed: int) -> tuple[ImageSet, ImageSet]:

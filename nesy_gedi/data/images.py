@@ -18,6 +18,7 @@ from nesy_gedi.data.files import (
 from nesy_gedi.data.image_sets import ImageSet, ImageSplits, Labels, split_validation
 from nesy_gedi.data.readers import read_cifar, read_digits, read_mnist, read_svhn
 from nesy_gedi.data.shapes import generate_shapes
+from nesy_gedi.data.toy import generate_circles, generate_moons
 from nesy_gedi.errors import DataError, NesyGediError
 
 __all__ = [
@@ -31,12 +32,14 @@ __all__ = [
     "split_validation",
 ]
 
-# Part of what "digits" and "shapes" are: another value would be another data set.
+# Part of what the embedded sets are: another value would be another data set.
 EMBEDDED_SEED = 20240229
 
 _EMBEDDED: dict[str, Callable[[Card], ImageSet]] = {
     "digits": read_digits,
     "shapes": lambda card: generate_shapes(card.train + card.test, EMBEDDED_SEED),
+    "moons": lambda card: generate_moons(card, EMBEDDED_SEED),
+    "circles": lambda card: generate_circles(card, EMBEDDED_SEED),
 }
 _FROM_FILES: dict[str, Callable[[Card, FoundFiles], tuple[ImageSet, ImageSet]]] = {
     "mnist": read_mnist,
@@ -100,8 +103,8 @@ class DataDescription:
 
     Args:
         classes: attribute name -> number of classes.
-        image_shape: (channels, height, width).
-        train, test: numbers of images.
+        image_shape: (channels, height, width); (coordinates,) for points.
+        train, test: numbers of images or points.
         status: ``embedded`` (no file needed), ``found`` or ``missing``.
         path: the folder with the files when ``found``.
     """
@@ -110,7 +113,7 @@ class DataDescription:
     title: str
     licence: str
     classes: dict[str, int]
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     train: int
     test: int
     status: str

@@ -12,7 +12,7 @@ PUBLISHED = [name for name in available() if not load_card(name).embedded]
 
 
 def test_known_data_sets() -> None:
-    assert EMBEDDED == ["digits", "shapes"]
+    assert EMBEDDED == ["circles", "digits", "moons", "shapes"]
     assert PUBLISHED == ["cifar10", "cifar100", "fashion-mnist", "kmnist", "mnist", "svhn"]
     assert sorted(_EMBEDDED) == EMBEDDED
     assert sorted(_FROM_FILES) == PUBLISHED
@@ -23,6 +23,8 @@ def test_card_is_complete(name: str) -> None:
     card = load_card(name)
     assert card.name == name
     assert all([card.title, card.source, card.licence, card.citation, card.note])
+    assert len(card.image_shape) in (1, 3)
+    assert all(isinstance(size, int) and size > 0 for size in card.image_shape)
     for classes in card.attributes.values():
         assert len(set(classes)) == len(classes) > 1
 
@@ -67,4 +69,4 @@ def test_class_names_are_the_published_ones(name: str) -> None:
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match='no data set is named "cifar-10"') as caught:
         load_card("cifar-10")
-    assert str(caught.value.hint).startswith("did you mean cifar10? valid: cifar10, cifar100, digits")
+    assert str(caught.value.hint).startswith("did you mean cifar10? valid: cifar10, cifar100, circles, digits")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nesy_gedi.data import ImageSet, Labels, split_validation
+from nesy_gedi.data.image_sets import unit_range
 from nesy_gedi.errors import DataError, UsageError
 
 
@@ -19,6 +20,13 @@ def numbered(*attributes: list[int]) -> ImageSet:
 
 def positions(images: ImageSet) -> list[int]:
     return images.images.flatten().tolist()
+
+
+def test_grey_levels_are_scaled_once() -> None:
+    scaled = unit_range(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
+    assert scaled.dtype == torch.float32
+    assert scaled.tolist() == [[0.0, pytest.approx(0.2), 1.0]]
+    assert unit_range(scaled) is scaled
 
 
 def test_shape_and_length() -> None:
@@ -47,6 +55,32 @@ def test_images_must_be_bytes_of_four_dimensions() -> None:
         ImageSet(torch.zeros(2, 1, 4, 4), {})
     with pytest.raises(DataError, match=r"not uint8 of shape \(2, 4, 4\)"):
         ImageSet(torch.zeros(2, 4, 4, dtype=torch.uint8), {})
+
+
+def test_points_are_an_image_set_too() -> None:
+    points = torch.tensor([[0.0, 1.0, 2.0], [3.0, -4.0, 5.0], [6.0, 7.0, 8.5]])
+    images = ImageSet(points, {"class": Labels(("a", "b"), torch.tensor([0, 1, 0]))})
+    assert len(images) == 3
+    assert images.shape == (3,)
+    chosen = images.subset([2, 1])
+    assert chosen.images.tolist() == [[6.0, 7.0, 8.5], [3.0, -4.0, 5.0]]
+    assert chosen.labels["class"].index.tolist() == [0, 1]
+    assert images.subset([]).shape == (3,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint8, torch.int64])
+def test_points_must_be_float32(dtype: torch.dtype) -> None:
+    with pytest.raises(DataError, match=rf"not {str(dtype).split('.')[1]} of shape \(2, 3\)") as caught:
+        ImageSet(torch.zeros(2, 3, dtype=dtype), {})
+    assert caught.value.hint == "convert points with points.float()"
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_points_must_be_finite(value: float) -> None:
+    points = torch.zeros(5, 2)
+    points[3, 1] = points[4, 0] = value
+    with pytest.raises(DataError, match="2 of 5 points are not finite, the first is number 3"):
+        ImageSet(points, {})
 
 
 def test_labels_and_images_of_different_length() -> None:
@@ -110,3 +144,11 @@ def test_split_of_too_many(count: int) -> None:
     with pytest.raises(UsageError, match=f"cannot set {count} of 4 images aside") as caught:
         split_validation(numbered([0, 0, 1, 1]), count, seed=0)
     assert caught.value.hint == "choose a count from 0 to 3"
+
+
+def test_a_sample_is_of_different_images_and_the_same_for_a_seed() -> None:
+    images = numbered([0] * 20)
+    drawn = positions(images.sample(8, seed=1))
+    assert len(set(drawn)) == 8
+    assert drawn == positions(images.sample(8, seed=1)) != positions(images.sample(8, seed=2))
+    assert images.sample(20, seed=1) is images
