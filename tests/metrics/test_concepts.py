@@ -12,7 +12,13 @@ from sklearn.metrics import accuracy_score
 from sklearn.metrics import confusion_matrix as reference_matrix
 from torch import Tensor
 
-from nesy_gedi.metrics.concepts import aligned_concept_accuracy, best_alignment, concept_accuracy, confusion_matrix
+from nesy_gedi.metrics.concepts import (
+    aligned_concept_accuracy,
+    best_alignment,
+    concept_accuracy,
+    confusion_matrix,
+    contingency,
+)
 
 labellings = st.integers(1, 5).flatmap(
     lambda k: st.tuples(
@@ -73,3 +79,12 @@ def test_a_bijective_shortcut() -> None:
 def test_nothing_to_measure() -> None:
     empty = confusion_matrix(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), 3)
     assert (concept_accuracy(empty), aligned_concept_accuracy(empty)) == (0.0, 0.0)
+
+
+def test_more_clusters_than_classes_are_left_over() -> None:
+    counts = contingency(torch.tensor([0, 0, 0, 1, 1]), torch.tensor([2, 2, 0, 1, 3]), 2, 4)
+    assert counts.tolist() == [[1, 0, 2, 0], [0, 1, 0, 1]]
+    renamed = best_alignment(counts)
+    assert renamed[2] == 0
+    assert sorted(renamed.tolist()) == [-1, -1, 0, 1]
+    assert aligned_concept_accuracy(counts) == pytest.approx(3 / 5)
