@@ -1,1 +1,1 @@
-"""Perception networks: images in, log-probabilities over symbols out."""
+"""Perception networks: images or points in, log-probabilities over symbols out."""

@@ -1,4 +1,4 @@
-"""Encoders: images of shape (batch, channels, height, width) to features of shape (batch, features)."""
+"""Encoders: images (batch, channels, height, width) or points (batch, d) to features (batch, features)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.errors import UsageError
+from nesy_gedi.errors import UsageError, did_you_mean
 
-BUNDLED = ("conv",)
+BUNDLED = ("conv", "mlp")
+
+NORMALISATIONS = ("batch", "none")
 
 SMALLEST_MAP = 3
 """Pooling stops before a feature map would be smaller than this on its shorter side."""
+
+MLP_WIDTH = 256
+"""Units of an :class:`MlpEncoder`'s hidden layer."""
 
 
 class ConvEncoder(nn.Module):
@@ -24,12 +29,28 @@ class ConvEncoder(nn.Module):
 
     Args:
         image_shape: (channels, height, width).
-        features: width of the output.
+        features: width of the output; 0 for the last feature map as it is, whose shape is then ``map_shape``.
         width: channels of the first stage; 0 chooses it from the image size.
+        normalisation: ``batch``, or ``none`` (biases instead) where an image's features may not depend on the others
+            in its batch, as for the energy of an image.
+
+    Raises:
+        UsageError: points, or an unknown normalisation.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], features: int = 128, width: int = 0) -> None:
+    def __init__(
+        self, image_shape: tuple[int, ...], features: int = 128, width: int = 0, *, normalisation: str = "batch"
+    ) -> None:
         super().__init__()
+        if len(image_shape) != 3:
+            raise UsageError(
+                f"the encoder conv takes images (channels, height, width), not data of shape {image_shape}",
+                hint='points need encoder = "mlp"',
+            )
+        if normalisation not in NORMALISATIONS:
+            raise UsageError(
+                f"there is no normalisation {normalisation}", hint=did_you_mean(normalisation, NORMALISATIONS)
+            )
         channels, height, wide = image_shape
         stages = max(2, int(math.log2(max(1.0, min(height, wide) / SMALLEST_MAP))))
         # Measured on digits: a small image has few pixels and needs the more channels.
@@ -37,12 +58,15 @@ class ConvEncoder(nn.Module):
         layers: list[nn.Module] = []
         for stage in range(stages):
             out = width * 2**stage
-            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2, ceil_mode=True)]
-            layers += [nn.BatchNorm2d(out), nn.ReLU()]
+            normalised = normalisation == "batch"
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=not normalised), nn.MaxPool2d(2, ceil_mode=True)]
+            layers += [nn.BatchNorm2d(out), nn.ReLU()] if normalised else [nn.ReLU()]
             channels, height, wide = out, math.ceil(height / 2), math.ceil(wide / 2)
         self.stages: nn.Module = nn.Sequential(*layers)
         self.stages.to(memory_format=torch.channels_last)
-        self.project = nn.Sequential(nn.Flatten(), nn.Linear(channels * height * wide, features), nn.ReLU())
+        self.map_shape: tuple[int, int, int] | None = None if features else (channels, height, wide)
+        narrow = (nn.Linear(channels * height * wide, features), nn.ReLU()) if features else ()
+        self.project = nn.Sequential(nn.Flatten(), *narrow)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of ``images`` (batch, channels, height, width) float."""
@@ -50,30 +74,71 @@ class ConvEncoder(nn.Module):
         return features
 
 
+class MlpEncoder(nn.Module):
+    """Two fully connected layers with ReLU, for points or flattened images; no normalisation, so rows are independent.
+
+    Args:
+        image_shape: of one image or point, (d,) or (channels, height, width).
+        features: width of the output.
+        width: of the hidden layer; 0 chooses :data:`MLP_WIDTH`.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...], features: int = 128, width: int = 0) -> None:
+        super().__init__()
+        if features < 1:
+            raise UsageError(f"the encoder mlp cannot have {features} features", hint="choose at least 1")
+        width = width or MLP_WIDTH
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(math.prod(image_shape), width),
+            nn.ReLU(),
+            nn.Linear(width, features),
+            nn.ReLU(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of ``images`` (batch, *image_shape) float."""
+        features: Tensor = self.layers(images)
+        return features
+
+
 def make_encoder(
-    spec: str, image_shape: tuple[int, int, int], features: int, *, width: int = 0, trusted: bool
+    spec: str,
+    image_shape: tuple[int, ...],
+    features: int,
+    *,
+    width: int = 0,
+    normalisation: str = "batch",
+    trusted: bool,
+    permission: str = "allow it with --trust, or name it yourself with --encoder NET=SPEC",
 ) -> nn.Module:
     """The encoder that a recipe or ``--encoder`` names.
 
     Args:
-        spec: ``conv``, or ``package.module:factory`` where ``factory()`` returns an ``nn.Module``.
-        image_shape, features, width: of the bundled encoder, see :class:`ConvEncoder`.
+        spec: ``conv``, ``mlp``, or ``package.module:factory`` where ``factory()`` returns an ``nn.Module``.
+        image_shape, features, width: of the bundled encoders, see :class:`ConvEncoder` and :class:`MlpEncoder`.
+        normalisation: of ``conv``, ``batch`` or ``none``; ``mlp`` has none, and your own encoder decides for itself.
         trusted: whether ``spec`` may import Python; typing it on the command line says so, a recipe file does not.
+        permission: for the hint, how the user can say so.
 
     Raises:
-        UsageError: an unknown name, a module that does not import, or a factory that fails or returns something else.
+        UsageError: an unknown name or normalisation, ``conv`` asked for points, a module that does not import, or a
+            factory that fails or returns something else.
     """
     if spec == "conv":
-        return ConvEncoder(image_shape, features, width)
+        return ConvEncoder(image_shape, features, width, normalisation=normalisation)
+    if spec == "mlp":
+        return MlpEncoder(image_shape, features, width)
     module_name, _, factory_name = spec.partition(":")
     if not factory_name:
         raise UsageError(
-            f"there is no encoder {spec}", hint=f"valid: {', '.join(BUNDLED)}, or package.module:factory for your own"
+            f"there is no encoder {spec}",
+            hint=f"valid: {', '.join(BUNDLED)}, or package.module:factory for your own",
         )
     if not trusted:
         raise UsageError(
             f"the recipe names Python code as an encoder: {spec}",
-            hint="importing it runs its code; allow it with --trust, or name it yourself with --encoder NET=SPEC",
+            hint=f"importing it runs its code; {permission}",
         )
     try:
         encoder = getattr(importlib.import_module(module_name), factory_name)()
@@ -85,3 +150,44 @@ def make_encoder(
     if not isinstance(encoder, nn.Module):
         raise UsageError(f"{spec} returned {type(encoder).__name__}, not a torch.nn.Module")
     return encoder
+
+
+def features_fault(returned: object, images: int) -> tuple[str, str] | None:
+    """What is wrong with the features (images, d) float that an encoder returns, and a hint; None where nothing is."""
+    if not isinstance(returned, Tensor):
+        return (
+            f"the encoder returns {_describe(returned)}, expected a tensor of features (batch, d)",
+            "let its forward() return that tensor alone",
+        )
+    if returned.dim() != 2:
+        return (
+            f"the encoder returns features of shape {tuple(returned.shape)}, expected (batch, d)",
+            "end it with torch.nn.Flatten()",
+        )
+    if len(returned) != images:
+        return rows_fault(returned, images)
+    if not returned.is_floating_point():
+        return (
+            f"the encoder returns features of type {type_of(returned)}, expected float",
+            "leave out what rounds or counts: integers have no gradient",
+        )
+    return None
+
+
+def rows_fault(returned: Tensor, images: int) -> tuple[str, str]:
+    """Message and hint about a tensor with another number of rows than there are images."""
+    return (
+        f"the encoder returns {len(returned)} rows for {images} images, expected one row an image",
+        "keep the first dimension in all layers",
+    )
+
+
+def _describe(returned: object) -> str:
+    if not isinstance(returned, (tuple, list)):
+        return f"{type(returned).__name__}"
+    return f"a {type(returned).__name__} of {len(returned)} ({', '.join(type(each).__name__ for each in returned[:3])})"
+
+
+def type_of(tensor: Tensor) -> str:
+    """``float32``, ``int64`` and so on."""
+    return str(tensor.dtype).removeprefix("torch.")

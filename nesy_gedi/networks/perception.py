@@ -1,13 +1,14 @@
-"""From images to log-probabilities over the symbols of one neural predicate."""
+"""From images or points to log-probabilities over the symbols of one neural predicate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.errors import DataError, DistributionError, UsageError
+from nesy_gedi.errors import DataError, DistributionError, NesyGediError, UsageError
+from nesy_gedi.networks.encoders import features_fault, rows_fault, type_of
 
 OUTPUTS = ("logits", "log_probabilities", "probabilities")
 """What a network may return for each symbol."""
@@ -16,16 +17,21 @@ PROBABILITY_SUM_TOLERANCE = 1e-3
 """How far a row that a network calls probabilities may sum from one."""
 
 
+class EncoderError(DistributionError):
+    """An encoder that has worked raised an exception, or returned something else than features."""
+
+
 class Perception(nn.Module):
     """An encoder and a head whose result is a distribution over ``domain``.
 
     Args:
-        encoder: any module from images (batch, channels, height, width) float to features (batch, d).
+        encoder: any module from images (batch, channels, height, width) float, or points (batch, d), to features.
         head: a module from features to ``len(domain)`` outputs; None when the encoder's own output is that wide.
         domain: the symbols, in the order of the outputs.
-        image_shape: (channels, height, width) that the encoder expects; where given, other images are refused.
-        mean: per channel, subtracted from pixels in [0, 1].
-        std: per channel, divides them.
+        image_shape: (channels, height, width), or (d,) for points, that the encoder expects; where given, others are
+            refused.
+        mean: per channel, subtracted from pixels in [0, 1]; for points per coordinate.
+        std: per channel or coordinate, divides them.
         output: what head (or encoder) returns: ``logits``, ``log_probabilities`` or ``probabilities``.
     """
 
@@ -38,7 +44,7 @@ class Perception(nn.Module):
         head: nn.Module | None,
         domain: Sequence[str],
         *,
-        image_shape: tuple[int, int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         mean: Tensor | None = None,
         std: Tensor | None = None,
         output: str = "logits",
@@ -51,6 +57,7 @@ class Perception(nn.Module):
         self.domain = tuple(domain)
         self.image_shape = image_shape
         self.output = output
+        self._has_worked = False
         channels = image_shape[0] if image_shape else 1
         self.register_buffer("mean", torch.zeros(channels) if mean is None else mean.float().clone())
         self.register_buffer("std", torch.ones(channels) if std is None else std.float().clone())
@@ -59,7 +66,7 @@ class Perception(nn.Module):
         """Log-probabilities over the domain.
 
         Args:
-            images: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1].
+            images: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (batch, d) float.
 
         Returns:
             (batch, len(domain)) float, rows normalised.
@@ -68,29 +75,77 @@ class Perception(nn.Module):
             DataError: images of another shape, or of integers other than uint8.
             DistributionError: outputs of another width than the domain, or rows of probabilities that do not sum to
             one.
+            UsageError, EncoderError: as :meth:`features`.
         """
+        pixels = self._standardised(images)
+        log_p = self.normalise(self._run(lambda: self.head(self.encoder(pixels)), images))
+        if len(log_p) != len(images):
+            raise self._fault(*rows_fault(log_p, len(images)))
+        self._has_worked = True
+        return log_p
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the encoder makes of images, as :meth:`forward` takes them: (batch, d) float.
+
+        Raises:
+            DataError: images of another shape, or of integers other than uint8.
+            UsageError: the encoder returns something else, and has never done otherwise.
+            EncoderError: it does so, or raises an exception, after it has worked.
+        """
+        pixels = self._standardised(images)
+        features = self._run(lambda: self.encoder(pixels), images)
+        if wrong := features_fault(features, len(images)):
+            raise self._fault(*wrong)
+        self._has_worked = True
+        return features
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        """The pixels that the encoder takes, of images that are checked."""
         if self.image_shape is not None and tuple(images.shape[1:]) != self.image_shape:
             raise DataError(
-                f"images of shape {tuple(images.shape[1:])}, the network expects {self.image_shape} "
-                "(channels, height, width)",
+                f"images of shape {tuple(images.shape[1:])}, the network expects {self.image_shape}"
+                + (" (channels, height, width)" if len(self.image_shape) == 3 else ""),
                 hint="use the data set that it was trained on, or resize the images",
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise DataError(
-                f"images of type {str(images.dtype).removeprefix('torch.')}, the network expects uint8 in 0..255 or "
-                "float in [0, 1]",
+                f"images of type {type_of(images)}, the network expects uint8 in 0..255 or float in [0, 1]",
                 hint="convert them with images.to(torch.uint8)",
             )
-        pixels = images.float() / 255.0 if images.dtype == torch.uint8 else images
+        pixels = _unit_range(images)
         # In the precision of the buffers, which is that of the weights.
-        pixels = (pixels.to(self.mean.dtype) - self.mean[:, None, None]) / self.std[:, None, None]
-        return self._normalise(self.head(self.encoder(pixels)))
+        per_channel = (-1, *[1] * (images.dim() - 2))
+        return (pixels.to(self.mean.dtype) - self.mean.view(per_channel)) / self.std.view(per_channel)
 
-    def _normalise(self, returned: Tensor) -> Tensor:
+    def _run(self, network: Callable[[], Tensor], images: Tensor) -> Tensor:
+        """Whatever ``network()`` returns; once it has worked, whatever it raises is an error of ours."""
+        try:
+            return network()
+        except NesyGediError:
+            raise
+        except Exception as error:  # whatever the user's encoder raises
+            if not self._has_worked:  # who makes it knows its name, and what images there are
+                raise
+            raise EncoderError(
+                f"the encoder failed on a batch of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
+                hint="repair its forward()",
+            ) from error
+
+    def _fault(self, message: str, hint: str) -> NesyGediError:
+        """An encoder that never worked is wrong usage; one that did has failed."""
+        return (EncoderError if self._has_worked else UsageError)(message, hint=hint)
+
+    def normalise(self, returned: Tensor) -> Tensor:
+        """Log-probabilities over the domain of what head (or encoder) has returned; errors as :meth:`forward`."""
         if not isinstance(returned, Tensor):  # the user's network may return anything
             raise DistributionError(
                 f"the network returns {type(returned).__name__}, expected a tensor of shape (batch, symbols)",
                 hint="let its forward() return that tensor alone",
+            )
+        if not returned.is_floating_point():
+            raise DistributionError(
+                f"the network returns values of type {type_of(returned)}, expected float",
+                hint="leave out what rounds or counts: integers have no gradient",
             )
         raw = returned if returned.dtype == torch.float64 else returned.float()
         if raw.dim() != 2 or raw.shape[1] != len(self.domain):
@@ -117,7 +172,34 @@ class Perception(nn.Module):
         return raw.clamp_min(tiny).log().masked_fill(raw <= 0.0, -torch.inf)
 
 
+def _unit_range(images: Tensor) -> Tensor:
+    """As :func:`nesy_gedi.data.image_sets.unit_range`, which networks, a sibling of data, may not import."""
+    return images.float() / 255.0 if images.dtype == torch.uint8 else images
+
+
+def check_finite(features: Tensor) -> None:
+    """Refuse features (n, d) with values that are NaN or infinite.
+
+    Raises:
+        EncoderError: there are some.
+    """
+    wrong = int((~features.isfinite()).any(1).sum())
+    if wrong:
+        raise EncoderError(
+            f"the encoder returns features that are not finite, of {wrong} of {len(features)} images",
+            hint="look for a division, a logarithm or a weight in it that is not finite",
+        )
+
+
 def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel of ``images`` (n, channels, height, width) uint8, scaled to [0, 1]."""
-    pixels = images.float() / 255.0
-    return pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(1e-6)
+    """Mean and standard deviation per channel of images, or per coordinate of points.
+
+    Args:
+        images: (n, channels, height, width) uint8, which is scaled to [0, 1]; float images or points (n, d) as they are.
+
+    Returns:
+        Two tensors (channels,) or (d,).
+    """
+    pixels = _unit_range(images).float()
+    others = [dim for dim in range(pixels.dim()) if dim != 1]
+    return pixels.mean(others), pixels.std(others).clamp_min(1e-6)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from nesy_gedi.errors import UsageError
-from nesy_gedi.networks.encoders import ConvEncoder, make_encoder
+from nesy_gedi.networks.encoders import ConvEncoder, MlpEncoder, make_encoder
 from nesy_gedi.networks.heads import make_head
 
 SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32)]
@@ -32,6 +33,56 @@ def test_conv_depth_follows_the_size() -> None:
 def test_conv_width_doubles() -> None:
     convolutions = [layer for layer in ConvEncoder((3, 32, 32), width=5).stages if isinstance(layer, nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [5, 10, 20]
+
+
+def depends_on_the_batch(encoder: nn.Module, shape: tuple[int, ...]) -> bool:
+    torch.manual_seed(0)
+    images = torch.rand(6, *shape)
+    return not torch.allclose(encoder(images)[:2], encoder(images[:2]), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_conv_without_normalisation_treats_each_image_alone(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    encoder = make_encoder("conv", shape, 24, normalisation="none", trusted=False)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in encoder.modules())
+    assert all(layer.bias is not None for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
+    assert not depends_on_the_batch(encoder, shape)
+    assert depends_on_the_batch(make_encoder("conv", shape, 24, trusted=False), shape)
+
+
+def test_unknown_normalisation() -> None:
+    with pytest.raises(UsageError, match="there is no normalisation bath") as caught:
+        make_encoder("conv", (1, 8, 8), 4, normalisation="bath", trusted=False)
+    assert caught.value.hint == "did you mean batch? valid: batch, none"
+
+
+@pytest.mark.parametrize("shape", [(2,), (7,), (1, 8, 8), (3, 5, 4)])
+def test_mlp_takes_points_and_images_and_treats_each_alone(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    encoder = make_encoder("mlp", shape, 24, trusted=False)
+    features = encoder(torch.rand(3, *shape))
+    assert features.shape == (3, 24)
+    assert bool((features >= 0).all())
+    assert bool((features > 0).any())
+    assert not depends_on_the_batch(encoder, shape)
+
+
+def test_mlp_is_two_layers() -> None:
+    torch.manual_seed(0)
+    encoder = MlpEncoder((2,), features=5, width=3).double()
+    first, second = (layer for layer in encoder.modules() if isinstance(layer, nn.Linear))
+    assert (first.in_features, first.out_features, second.in_features, second.out_features) == (2, 3, 3, 5)
+    points = torch.randn(4, 2, dtype=torch.float64)
+    hidden = np.maximum(points.numpy() @ first.weight.detach().numpy().T + first.bias.detach().numpy(), 0)
+    expected = np.maximum(hidden @ second.weight.detach().numpy().T + second.bias.detach().numpy(), 0)
+    np.testing.assert_allclose(encoder(points).detach().numpy(), expected, rtol=1e-12)
+
+
+def test_conv_for_points_names_the_right_encoder() -> None:
+    with pytest.raises(UsageError, match=r"conv takes images .* not data of shape \(2,\)") as caught:
+        make_encoder("conv", (2,), 16, trusted=False)
+    assert caught.value.hint == 'points need encoder = "mlp"'
 
 
 @pytest.fixture
@@ -68,6 +119,9 @@ def test_a_factory_is_not_even_imported_without_trust(module: str, tmp_path: Pat
         make_encoder("dangerous_encoders:f", (1, 8, 8), 4, trusted=False)
     assert "--trust" in str(caught.value.hint)
     assert "--encoder NET=SPEC" in str(caught.value.hint)
+    with pytest.raises(UsageError) as caught:
+        make_encoder("dangerous_encoders:f", (1, 8, 8), 4, trusted=False, permission="ask for it")
+    assert str(caught.value.hint).endswith("ask for it")
 
 
 @pytest.mark.parametrize(
@@ -103,8 +157,26 @@ def test_a_linear_head_is_as_wide_as_the_domain(shape: tuple[int, int, int]) -> 
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
 
+def test_a_linear_head_for_points() -> None:
+    head = make_head("linear", MlpEncoder((2,), 24), (2,), 3)
+    assert isinstance(head, nn.Linear)
+    assert (head.in_features, head.out_features) == (24, 3)
+    with pytest.raises(UsageError, match=r"the encoder does not take images of shape \(2,\)"):
+        make_head("linear", ConvEncoder((1, 8, 8)), (2,), 3)
+
+
 def test_no_head() -> None:
     assert make_head("none", nn.Flatten(), (1, 8, 8), 64) is None
+
+
+class Rounded(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1).long()
+
+
+class Doubled(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([images, images]).flatten(1)
 
 
 class Pair(nn.Module):
@@ -118,8 +190,10 @@ class Pair(nn.Module):
         ("liner", nn.Flatten(), "there is no head liner"),
         ("linear", nn.Linear(5, 5), "the encoder does not take images of shape (1, 8, 8)"),
         ("linear", nn.Embedding(3, 3), "the encoder does not take images of shape (1, 8, 8)"),
-        ("linear", nn.Identity(), "features of shape (1, 1, 8, 8), expected shape (batch, d)"),
-        ("linear", Pair(), "features of tuple, expected shape (batch, d)"),
+        ("linear", nn.Identity(), "features of shape (3, 1, 8, 8), expected (batch, d)"),
+        ("linear", Rounded(), "features of type int64, expected float"),
+        ("linear", Doubled(), "returns 6 rows for 3 images"),
+        ("linear", Pair(), "returns a tuple of 2 (Tensor, Tensor), expected a tensor of features (batch, d)"),
     ],
 )
 def test_head_that_cannot_be_made(kind: str, encoder: nn.Module, message: str) -> None:

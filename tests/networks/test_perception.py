@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nesy_gedi.errors import DataError, DistributionError, UsageError
-from nesy_gedi.networks.encoders import ConvEncoder
+from nesy_gedi.networks.encoders import ConvEncoder, MlpEncoder
 from nesy_gedi.networks.heads import make_head
-from nesy_gedi.networks.perception import Perception, pixel_statistics
+from nesy_gedi.networks.perception import EncoderError, Perception, check_finite, pixel_statistics
 
 torch.set_num_threads(1)
 DOMAIN = ("a", "b", "c")
@@ -87,6 +88,39 @@ def test_statistics_of_images_without_contrast() -> None:
     mean, std = pixel_statistics(torch.full((4, 1, 2, 2), 51, dtype=torch.uint8))
     assert mean.tolist() == pytest.approx([0.2])
     assert float(std) > 0
+
+
+def test_points_reach_the_encoder_standardised_per_coordinate() -> None:
+    points = torch.randn(60, 2) * torch.tensor([3.0, 0.1]) + torch.tensor([10.0, -5.0])
+    mean, std = pixel_statistics(points)
+    np.testing.assert_allclose(mean.numpy(), points.numpy().mean(0), rtol=1e-5)
+    np.testing.assert_allclose(std.numpy(), points.numpy().std(0, ddof=1), rtol=1e-5)
+    network = Perception(nn.Identity(), None, DOMAIN[:2], image_shape=(2,), mean=mean, std=std)
+    standard = (points.numpy() - points.numpy().mean(0)) / points.numpy().std(0, ddof=1)
+    expected = standard - np.log(np.exp(standard).sum(1, keepdims=True))
+    np.testing.assert_allclose(network(points).numpy(), expected, atol=1e-4)
+
+
+def test_rows_of_points_are_normalised() -> None:
+    encoder = MlpEncoder((2,), 16)
+    network = Perception(encoder, make_head("linear", encoder, (2,), 3), DOMAIN, image_shape=(2,))
+    log_p = network(torch.randn(5, 2))
+    assert log_p.shape == (5, 3)
+    assert torch.allclose(log_p.exp().sum(1), torch.ones(5))
+    with pytest.raises(DataError) as caught:
+        network(torch.randn(5, 3))
+    assert caught.value.message == "images of shape (3,), the network expects (2,)"
+
+
+def test_a_network_of_any_shape_takes_points_and_images() -> None:
+    network = Perception(nn.Flatten(), None, ("a", "b", "c", "d"))
+    assert network(torch.randn(5, 4)).shape == network(torch.rand(5, 1, 2, 2)).shape == (5, 4)
+
+
+def test_statistics_of_float_images_are_not_scaled() -> None:
+    images = some_images((3, 4, 4), 20)
+    for found, expected in zip(pixel_statistics(images.float() / 255.0), pixel_statistics(images), strict=True):
+        assert torch.allclose(found, expected)
 
 
 def test_statistics_are_saved_with_the_weights() -> None:
@@ -177,3 +211,90 @@ def test_an_exact_zero_is_impossible_and_has_a_safe_gradient() -> None:
     # The gradient of the circuit is finite where the probability is zero, or zero times infinity: both must vanish.
     log_p.backward(torch.tensor([[1.0, 2.0, math.nan]]))
     assert network.encoder.rows.grad.tolist() == [[4.0, pytest.approx(8 / 3), 0.0]]  # type: ignore[union-attr, operator]
+
+
+# -- encoders that fail ------------------------------------------------------------------------------------------------
+
+
+class Gives(nn.Module):
+    """Returns what it is told to, or raises it."""
+
+    def __init__(self, what: object) -> None:
+        super().__init__()
+        self.what = what
+
+    def forward(self, images: Tensor) -> object:
+        if isinstance(self.what, Exception):
+            raise self.what
+        return self.what
+
+
+NO_FEATURES = [
+    ((torch.rand(4, 3), 1), "returns a tuple of 2 (Tensor, int), expected a tensor of features (batch, d)"),
+    (None, "returns NoneType, expected a tensor of features (batch, d)"),
+    (torch.zeros(4, 3, dtype=torch.int64), "features of type int64, expected float"),
+    (torch.zeros(4, 3, dtype=torch.complex64), "features of type complex64, expected float"),
+    (torch.zeros(8, 3), "returns 8 rows for 4 images"),
+    (torch.zeros(4), "features of shape (4,), expected (batch, d)"),
+]
+
+
+@pytest.mark.parametrize(("what", "message"), NO_FEATURES, ids=[each[1][:40] for each in NO_FEATURES])
+def test_an_encoder_without_features_is_wrong_usage_until_it_has_worked(what: object, message: str) -> None:
+    encoder = Gives(what)
+    network = Perception(encoder, None, DOMAIN, image_shape=(1, 2, 2))
+    with pytest.raises(UsageError) as wrong:
+        network.features(blank(4))
+    assert message in wrong.value.message
+    assert wrong.value.hint
+    encoder.what = torch.rand(4, 3)
+    assert network.features(blank(4)) is encoder.what
+    encoder.what = what
+    with pytest.raises(EncoderError) as failed:
+        network.features(blank(4))
+    assert message in failed.value.message
+    assert not isinstance(failed.value, UsageError)  # the command line's exit code
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_an_exception_is_the_callers_until_the_encoder_has_worked(images: int) -> None:
+    encoder = Gives(ValueError("not today"))
+    network = Perception(encoder, None, DOMAIN, image_shape=(1, 2, 2))
+    for call in (network, network.features):
+        with pytest.raises(ValueError, match="not today"):
+            call(blank(images))
+    encoder.what = torch.rand(images, 3)
+    network(blank(images))
+    encoder.what = ValueError("not today")
+    for call in (network, network.features):
+        with pytest.raises(
+            EncoderError, match=rf"batch of shape \({images}, 1, 2, 2\): ValueError: not today"
+        ) as caught:
+            call(blank(images))
+        assert caught.value.__cause__ is encoder.what
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_as_many_rows_as_images(rows: int) -> None:
+    network = Perception(Gives(torch.rand(rows, 3)), None, DOMAIN)
+    with pytest.raises(UsageError, match=f"returns {rows} rows for 2 images"):
+        network(blank(2))
+
+
+def test_whole_numbers_are_no_outputs() -> None:
+    with pytest.raises(DistributionError, match="values of type int64, expected float"):
+        Perception(Gives(torch.zeros(2, 3, dtype=torch.int64)), None, DOMAIN)(blank(2))
+
+
+def test_an_error_of_ours_stays_what_it_is() -> None:
+    with pytest.raises(DataError, match="as it was"):
+        Perception(Gives(DataError("as it was")), None, DOMAIN)(blank(2))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_are_counted(value: float) -> None:
+    features = torch.ones(5, 3)
+    check_finite(features)
+    features[1, 2] = features[3, 0] = features[3, 1] = value
+    with pytest.raises(EncoderError, match="not finite, of 2 of 5 images"):
+        check_finite(features)
