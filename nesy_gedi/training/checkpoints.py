@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,8 @@ class CheckpointFolder:
             part = self.folder / f".{name}.part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-            save_file(_own_memory(checkpoint.model), part / "model.safetensors")
-            save_file(_own_memory(checkpoint.optimizer), part / "optimizer.safetensors")
+            save_file(own_memory(checkpoint.model), part / "model.safetensors")
+            save_file(own_memory(checkpoint.optimizer), part / "optimizer.safetensors")
             write_json(part / "state.json", {"format": FORMAT, **checkpoint.state})
             final = self.folder / name
             shutil.rmtree(final, ignore_errors=True)
@@ -120,9 +121,11 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` took."""
+    """Put back what :func:`optimizer_tensors` took; the states of random number generators are passed over."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
+        if key in (_RANDOM, _RANDOM_CUDA):
+            continue
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -142,8 +145,8 @@ def restore_random_state(tensors: dict[str, Tensor], device: torch.device) -> No
         torch.cuda.set_rng_state(cuda, device)
 
 
-def _own_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # safetensors refuses tensors that share memory, as tied weights do.
+def own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU: safetensors refuses tensors that share memory, as tied weights do."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,38 +16,10 @@ from nesy_gedi.metrics import CONCEPT_METRICS
 from nesy_gedi.metrics.calibration import expected_calibration_error
 from nesy_gedi.metrics.clustering import adjusted_mutual_information
 from nesy_gedi.metrics.concepts import aligned_concept_accuracy, concept_accuracy, confusion_matrix
+from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.task import Task
 
 EVALUATION_BATCH = 512
-
-
-@dataclass
-class Clock:
-    """Seconds spent by part of the work.
-
-    Attributes:
-        device: what computes; a GPU works on after a call returns, so it is waited for before the time is taken.
-        seconds: part -> seconds so far.
-    """
-
-    device: torch.device | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    _since: float = field(default_factory=time.perf_counter)
-
-    def start(self) -> None:
-        """Book the time since the last call on nothing."""
-        self._since = self._now()
-
-    def lap(self, part: str) -> None:
-        """Book the time since the last call on ``part``."""
-        now = self._now()
-        self.seconds[part] += now - self._since
-        self._since = now
-
-    def _now(self) -> float:
-        if self.device is not None and self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
 
 
 def perceive(

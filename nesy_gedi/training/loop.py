@@ -1,19 +1,20 @@
-"""The training loop."""
+"""The training loop: epochs, batches, the schedule, checkpoints and interruption, whatever is trained."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nesy_gedi.data import Queries
-from nesy_gedi.errors import Interrupted, RunError
+from nesy_gedi.errors import Interrupted, NesyGediWarning, RunError
 from nesy_gedi.training.checkpoints import (
     Checkpoint,
     damaged,
@@ -22,17 +23,16 @@ from nesy_gedi.training.checkpoints import (
     restore_optimizer,
     restore_random_state,
 )
-from nesy_gedi.training.evaluation import Clock, perceive, validate
-from nesy_gedi.training.recipe import SEEDS, TrainingRecipe
+from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.recipe_files import SEEDS
 from nesy_gedi.training.runs import RunFolder
-from nesy_gedi.training.task import LEARNED, Splits, Task
 
 
 class Listener:
     """Told about progress. The default keeps quiet."""
 
     def started(self, facts: dict[str, Any]) -> None:
-        """Before the first step: device, sizes, circuit."""
+        """Before the first step: device and sizes."""
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """After each step; ``loss`` is the mean of the epoch so far."""
@@ -44,213 +44,281 @@ class Listener:
         """After the last step, also when training was interrupted or failed."""
 
 
+class Optimisation(Protocol):
+    """How long and how fast: AdamW with a cosine schedule from ``learning_rate`` to zero."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+
+
+class Work(ABC):
+    """What is trained. The loop decides when; the work knows what a step, a measurement and its state are.
+
+    Attributes:
+        command: of the command line, for the hint how to continue.
+        section: of the recipe, for the hint what to change.
+        rollbacks: how often a diverged loss may be answered by going back to the last checkpoint.
+        stage: where this work stands among works that follow one another in one run.
+        first_epoch: epochs of the run that earlier works took.
+    """
+
+    command: ClassVar[str]
+    section: str
+    rollbacks: ClassVar[int] = 0
+    stage: int = 0
+    first_epoch: int = 0
+    settings: Optimisation
+    seed: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of training items; an epoch is a pass over them."""
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The items of an epoch in the order in which they are taken, (len(self),) int64."""
+        return torch.randperm(len(self), generator=generator)
+
+    @abstractmethod
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """What the optimiser changes."""
+
+    @abstractmethod
+    def train(self) -> None:
+        """Called before each epoch."""
+
+    @abstractmethod
+    def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
+        """One step on the items ``rows``; ``progress`` in [0, 1) is the share of all steps done.
+
+        Returns:
+            ``loss`` and, by name, whatever else is to be averaged over the epoch.
+        """
+
+    @abstractmethod
+    def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
+        """After an epoch, whose mean losses are given: what to write down, and its rank among epochs (higher is
+        better; the best so far is kept; none is where the rank is empty)."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint must hold, apart from the optimiser."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`tensors` took.
+
+        Raises:
+            RunError: the tensors belong to something else.
+        """
+
+
+class Diverged(RunError):
+    """A loss is no longer finite, or beyond all bounds."""
+
+
 @dataclass
 class Progress:
     """Where training stands; part of every checkpoint.
 
     Attributes:
-        epoch: completed epochs.
+        stage: which of the works that follow one another.
+        epoch: completed epochs of the run.
         step: completed steps of the epoch under way.
-        loss: sum of losses over the queries of the epoch under way.
-        seen: number of these queries.
-        best_accuracy, best_loss, best_epoch: of the best validation so far.
+        sums: sums of losses over the items of the epoch under way.
+        seen: number of these items.
+        best, best_epoch: rank and epoch of the best measurement so far.
+        rollbacks: how often training went back after a diverged loss; each time at half the learning rate.
         seconds: time spent by part of the work, all of them together the time that training took.
     """
 
+    stage: int
     epoch: int
     step: int
-    loss: float
+    sums: dict[str, float]
     seen: int
-    best_accuracy: float
-    best_loss: float
+    best: list[float]
     best_epoch: int
+    rollbacks: int
     seconds: dict[str, float]
 
     @classmethod
-    def fresh(cls) -> Progress:
-        return cls(0, 0, 0.0, 0, -1.0, math.inf, 0, {})
+    def fresh(cls, work: Work, seconds: dict[str, float] | None = None) -> Progress:
+        return cls(work.stage, work.first_epoch, 0, {}, 0, [], 0, 0, seconds or {})
+
+    def name(self) -> str:
+        """Of the checkpoint; no two states share it, so that a checkpoint is complete before another goes."""
+        stage = f"stage-{self.stage}-" if self.stage else ""
+        again = f"-rollback-{self.rollbacks}" if self.rollbacks else ""
+        return f"{stage}epoch-{self.epoch:04d}-step-{self.step:06d}{again}"
+
+    def add(self, losses: Mapping[str, float], items: int) -> None:
+        """Count a step's losses, each a mean over ``items``."""
+        self.step += 1
+        self.seen += items
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * items
+
+    def means(self) -> dict[str, float]:
+        return {name: total / max(1, self.seen) for name, total in self.sums.items()}
+
+    def end_epoch(self) -> None:
+        self.epoch, self.step, self.sums, self.seen = self.epoch + 1, 0, {}, 0
 
 
 def fit(
-    task: Task,
-    networks: nn.ModuleDict,
-    splits: Splits,
+    work: Work,
     run: RunFolder,
     fabric: Fabric,
     listener: Listener,
     stop: Callable[[], bool],
+    *,
+    last: bool = True,
+    prepared: float = 0.0,
 ) -> Progress:
-    """Train ``networks`` and the program's learned probabilities on answers, from the run's last checkpoint if there
-    is one.
+    """Train ``work``, from the run's last checkpoint if that is about it.
+
+    Args:
+        last: no other work follows in this run.
+        prepared: seconds that went into what a fresh start needed.
 
     Raises:
         Interrupted: ``stop()`` became true; the step was finished and saved.
-        RunError: the loss is no longer finite, or a checkpoint cannot be written or read.
+        RunError: the loss diverged, or a checkpoint cannot be written or read.
     """
-    recipe: TrainingRecipe = task.recipe.training
-    parameters = [*networks.parameters(), *task.reasoner.parameters()]
+    settings = work.settings
     optimizer: Any = fabric.setup_optimizers(
-        torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        torch.optim.AdamW(work.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     )
-    progress = Progress.fresh()
-    if run.checkpoints.has("last"):
-        checkpoint = run.checkpoints.load("last")
-        restore_model(task, networks, checkpoint)
-        try:
-            scaling = checkpoint.state.pop("scaling")
-            progress = Progress(**checkpoint.state)
-            restore_random_state(checkpoint.optimizer, fabric.device)
-            restore_optimizer(optimizer, checkpoint.optimizer)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise damaged(run.checkpoints.folder, error) from error
-        if scaling:
-            fabric.strategy.precision.load_state_dict(scaling)
+    progress, known = _continue(work, run, optimizer, fabric)
     # Also without a checkpoint: a crash may have come between the first epoch's line and its checkpoint.
     run.rewind_metrics(progress.epoch)
+    clock = Clock(fabric.device)
+    clock.seconds.update(progress.seconds)
+    if prepared and not known:
+        clock.seconds["preparation"] += prepared
 
     def save(*, best: bool = False) -> None:
         clock.lap("other")
         progress.seconds = dict(clock.seconds)
         tensors = {**optimizer_tensors(optimizer), **random_state(fabric.device)}
-        state = {**vars(progress), "scaling": fabric.strategy.precision.state_dict()}
-        name = f"epoch-{progress.epoch:04d}-step-{progress.step:06d}"
-        run.checkpoints.save(name, Checkpoint(model_tensors(task, networks), tensors, state), best=best)
+        state = {**asdict(progress), "scaling": fabric.strategy.precision.state_dict()}
+        run.checkpoints.save(progress.name(), Checkpoint(work.tensors(), tensors, state), best=best)
+
+    def interrupted(where: str) -> Interrupted:
+        hint = f"nesy-gedi {work.command} --resume {shlex.quote(str(run.path))}"
+        return Interrupted(f"stopped {where}; everything is saved", where=str(run.path), hint=hint)
 
     def check_finite(what: str, value: float) -> None:
         if not math.isfinite(value):
-            raise RunError(
+            raise Diverged(
                 f"the {what} became {value} in epoch {progress.epoch + 1}",
                 where=str(run.path),
-                hint="lower training.learning_rate"
+                hint=f"lower {work.section}.learning_rate"
                 + ("; the last checkpoint is whole" if run.checkpoints.has("last") else ""),
             )
 
-    batches = -(-len(splits.train) // recipe.batch_size)
-    total_steps = recipe.epochs * batches
-    clock = Clock(fabric.device)
-    clock.seconds.update(progress.seconds)
+    if work.rollbacks and not known:
+        save()  # there is somewhere to go back to from the first step on
+    batches = -(-len(work) // settings.batch_size)
+    epochs = work.first_epoch + settings.epochs
     stopping = False
-    while progress.epoch < recipe.epochs:
-        networks.train()
-        order = torch.randperm(len(splits.train), generator=_shuffle(task.recipe.seed, progress.epoch))
-        # Nearly equal batches: a last batch of one would have no batch statistics.
-        for rows in order.tensor_split(batches)[progress.step :]:
-            for group in optimizer.param_groups:
-                group["lr"] = cosine(recipe.learning_rate, progress.epoch * batches + progress.step, total_steps)
-            loss = train_step(task, networks, splits.train, rows, optimizer, fabric, clock)
-            check_finite("loss", loss)
-            progress.step += 1
-            progress.loss += loss * len(rows)
-            progress.seen += len(rows)
-            listener.step(progress.epoch + 1, progress.step, batches, progress.loss / progress.seen)
-            stopping = stop()
-            if stopping and progress.step < batches:
-                save()
-                raise Interrupted(
-                    f"stopped in epoch {progress.epoch + 1} after step {progress.step}; everything is saved",
-                    where=str(run.path),
-                    hint=f"nesy-gedi train --resume {shlex.quote(str(run.path))}",
-                )
-        clock.lap("other")
-        validation = validate(task, networks, splits.validation, fabric.device)
-        clock.lap("validation")
-        check_finite("validation loss", validation["loss"])  # after the last step too, weights must not be saved broken
+    while progress.epoch < epochs:
+        work.train()
+        order = work.order(_shuffle(work.seed, progress.epoch))
+        rate = settings.learning_rate * 0.5**progress.rollbacks
+        try:
+            # Nearly equal batches: a last batch of one would have no batch statistics.
+            for rows in order.tensor_split(batches)[progress.step :]:
+                share = ((progress.epoch - work.first_epoch) * batches + progress.step) / (settings.epochs * batches)
+                for group in optimizer.param_groups:
+                    group["lr"] = cosine(rate, share)
+                losses = work.step(rows, optimizer, fabric, clock, share)
+                check_finite("loss", losses["loss"])
+                progress.add(losses, len(rows))
+                listener.step(progress.epoch + 1, progress.step, batches, progress.means()["loss"])
+                stopping = stop()
+                if stopping and progress.step < batches:
+                    save()
+                    raise interrupted(f"in epoch {progress.epoch + 1} after step {progress.step}")
+            clock.lap("other")
+            losses = progress.means()
+            measured, rank = work.measure(losses)
+            clock.lap("validation")
+            for name, value in measured.items():  # after the last step too, weights must not be saved broken
+                if isinstance(value, float):
+                    check_finite(name.replace("_", " "), value)
+        except Diverged as error:
+            if progress.rollbacks >= work.rollbacks:
+                raise
+            taken = progress.rollbacks + 1
+            progress, _ = _continue(work, run, optimizer, fabric, random=False)
+            progress.rollbacks = taken
+            save()
+            warnings.warn(
+                f"{error.message}: back to the last good state, after epoch {progress.epoch} and step {progress.step}, "
+                f"with half the learning rate ({taken} of {work.rollbacks} times)",
+                NesyGediWarning,
+                stacklevel=2,
+            )
+            continue
         line = {
             "epoch": progress.epoch + 1,
-            "train_loss": progress.loss / progress.seen,
-            "validation_loss": validation["loss"],
-            "validation_answer_accuracy": validation["answer_accuracy"],
+            **measured,
             "learning_rate": optimizer.param_groups[0]["lr"],
+            **({"rollbacks": progress.rollbacks} if work.rollbacks else {}),
             "seconds": {part: round(spent, 3) for part, spent in clock.seconds.items()},
         }
-        progress.epoch, progress.step, progress.loss, progress.seen = progress.epoch + 1, 0, 0.0, 0
-        # Equal accuracies are common on small validation sets; the likelihood tells them apart.
-        rank = (validation["answer_accuracy"], -validation["loss"])
-        best = rank > (progress.best_accuracy, -progress.best_loss)
+        progress.end_epoch()
+        best = list(rank) > progress.best
         if best:
-            progress.best_accuracy, progress.best_loss = validation["answer_accuracy"], validation["loss"]
-            progress.best_epoch = progress.epoch
+            progress.best, progress.best_epoch = list(rank), progress.epoch
         run.append_metrics(line)
         save(best=best)
         listener.epoch(line)
-        if (stopping or stop()) and progress.epoch < recipe.epochs:
-            raise Interrupted(
-                f"stopped after epoch {progress.epoch}; everything is saved",
-                where=str(run.path),
-                hint=f"nesy-gedi train --resume {shlex.quote(str(run.path))}",
-            )
+        if (stopping or stop()) and not (last and progress.epoch == epochs):
+            raise interrupted(f"after epoch {progress.epoch}")
     return progress
 
 
-def train_step(
-    task: Task,
-    networks: nn.ModuleDict,
-    queries: Queries,
-    rows: Tensor,
-    optimizer: Any,
-    fabric: Fabric,
-    clock: Clock,
-) -> float:
-    """One step on a batch of queries; the time is booked on ``network`` and ``logic``, what went before on ``other``.
+def _continue(
+    work: Work, run: RunFolder, optimizer: Any, fabric: Fabric, *, random: bool = True
+) -> tuple[Progress, bool]:
+    """Put the last checkpoint's state back where it is about ``work``; a fresh start otherwise.
+
+    Args:
+        random: put the state of the random number generators back too.
 
     Returns:
-        The mean negative log-likelihood of the observed answers in nats, before the step.
+        Where training stands, and whether a checkpoint says so.
     """
-    clock.lap("other")
-    optimizer.zero_grad()
-    log_p = perceive(task, networks, queries, rows, fabric.device)
-    clock.lap("network")
-    # The graph is cut between networks and logic, so that each can be timed.
-    cut = {name: block.detach().requires_grad_() for name, block in log_p.items()}
-    target = queries.answers[rows].to(fabric.device)
-    loss = task.reasoner.nll(task.observe(cut, queries.observed[rows]), target)
-    learned = list(task.reasoner.parameters())
-    gradients = torch.autograd.grad(loss, [*cut.values(), *learned], allow_unused=True)
-    clock.lap("logic")
-    # Learned probabilities take the same way as the networks, so that half precision scales all gradients alike.
-    pairs = zip([*log_p.values(), *learned], gradients, strict=True)
-    fabric.backward(torch.stack([(live * gradient).sum() for live, gradient in pairs if gradient is not None]).sum())
-    optimizer.step()
-    value = float(loss.detach())
-    clock.lap("network")
-    return value
-
-
-def cosine(initial: float, step: int, steps: int) -> float:
-    """Learning rate at ``step`` of ``steps``, from ``initial`` to zero (Loshchilov and Hutter, "SGDR", 2017)."""
-    return initial * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-
-
-def model_tensors(task: Task, networks: nn.ModuleDict) -> dict[str, Tensor]:
-    """Everything that is learned: ``<network>.<parameter>``, and the learned probabilities under ``LEARNED``."""
-    learned = {f"{LEARNED}.{name}": tensor for name, tensor in task.reasoner.learned.state_dict().items()}
-    perceived = {
-        f"{name}.{key}": tensor for name, network in networks.items() for key, tensor in network.state_dict().items()
-    }
-    return {**perceived, **learned}
-
-
-def restore_model(task: Task, networks: nn.ModuleDict, checkpoint: Checkpoint) -> None:
-    """Put back what :func:`model_tensors` took.
-
-    Raises:
-        RunError: the checkpoint belongs to other networks.
-    """
-    parts: dict[str, dict[str, Tensor]] = {name: {} for name in [*networks, LEARNED]}
-    for key, tensor in checkpoint.model.items():
-        name, _, rest = key.partition(".")
-        parts.setdefault(name, {})[rest] = tensor
+    if not run.checkpoints.has("last"):
+        return Progress.fresh(work), False
+    checkpoint = run.checkpoints.load("last")
     try:
-        if unknown := parts.keys() - {*networks, LEARNED}:
-            raise RuntimeError(f"it has a network {min(unknown)} that the program does not have")
-        for name, network in networks.items():
-            network.load_state_dict(parts[name])
-        task.reasoner.learned.load_state_dict(parts[LEARNED])
-    except RuntimeError as error:
-        raise RunError(
-            f"the checkpoint does not fit the networks: {str(error).splitlines()[-1].strip()}",
-            hint="it was written for another program, recipe or encoder",
-        ) from error
+        scaling = checkpoint.state.pop("scaling")
+        progress = Progress(**checkpoint.state)
+        if progress.stage != work.stage:
+            return Progress.fresh(work, progress.seconds), False
+        work.restore(checkpoint.model)
+        if random:
+            restore_random_state(checkpoint.optimizer, fabric.device)
+        restore_optimizer(optimizer, checkpoint.optimizer)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise damaged(run.checkpoints.folder, error) from error
+    if scaling:
+        fabric.strategy.precision.load_state_dict(scaling)
+    return progress, True
+
+
+def cosine(initial: float, share: float) -> float:
+    """Learning rate after ``share`` of all steps, from ``initial`` to zero (Loshchilov and Hutter, "SGDR", 2017)."""
+    return initial * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
 def _shuffle(seed: int, epoch: int) -> torch.Generator:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-
-from nesy_gedi.errors import RunError
+from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.files import write_json, write_text
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.checkpoints import CheckpointFolder
-from nesy_gedi.training.recipe import Recipe, load_recipe, write_recipe
+from nesy_gedi.training.environment import describe_environment
+from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
+from nesy_gedi.training.recipe import Recipe, load_recipe
+from nesy_gedi.training.recipe_files import write_recipe
+
+R = TypeVar("R")
 
 _RESTORE = "restore the file, or train again"
 
-PACKAGES = ("nesy-gedi", "torch", "torchvision", "numpy", "problog", "pysdd", "lightning-fabric")
+VERSION = 1
+"""Of the documents that ``--json`` prints. Keys are added, never renamed."""
+
+PRETRAINING = "pretraining"
+"""What kind of run environment.json names; a program's run names none."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``runs/<program>-<date>-<id>/``."""
+    """``runs/<name>-<date>-<id>/``: what every run has, whatever it trains."""
 
     path: Path
 
@@ -41,10 +46,6 @@ class RunFolder:
     @property
     def recipe_file(self) -> Path:
         return self.path / "recipe.toml"
-
-    @property
-    def program_file(self) -> Path:
-        return self.path / "program.pl"
 
     @property
     def environment_file(self) -> Path:
@@ -62,30 +63,6 @@ class RunFolder:
     def report_file(self) -> Path:
         return self.path / "report.html"
 
-    def recipe(self) -> Recipe:
-        """The effective recipe."""
-        return load_recipe(self.recipe_file)
-
-    def program(self, *, trusted: bool = False) -> Program:
-        """The program as it was trained.
-
-        Args:
-            trusted: let it load files and Python modules. That a run was trusted when it was made is no reason to trust
-                the folder now: it may come from elsewhere.
-
-        Raises:
-            RunError: the program in the folder is not the one that its environment file names.
-        """
-        environment = self.environment()
-        program = Program.load(self.program_file, trusted=trusted)
-        if program.fingerprint != environment.get("program_sha256"):
-            raise RunError(
-                "program.pl is not the program that this run was trained with",
-                where=str(self.path),
-                hint="restore the file, or train the new program in a run of its own",
-            )
-        return program
-
     def environment(self) -> dict[str, Any]:
         """Versions, machine, and where the program and data came from."""
         try:
@@ -96,20 +73,39 @@ class RunFolder:
             raise RunError("environment.json is damaged: it holds no object", where=str(self.path), hint=_RESTORE)
         return found
 
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the images that the networks take."""
+    def image_shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of the images that the networks take; (d,) of points."""
         try:
-            channels, height, width = self.environment()["image_shape"]
+            shape = tuple(int(size) for size in self.environment()["image_shape"])
+            if len(shape) not in (1, 3) or min(shape) < 1:
+                raise ValueError(f"{shape} is the shape of no image or point")
+            return shape
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"environment.json is damaged: image_shape: {error}", where=str(self.path), hint=_RESTORE
             ) from error
-        return channels, height, width
 
     def data_dir(self) -> Path | None:
         """Where the data was, when a folder was named."""
         stated = self.environment().get("data_dir")
+        if not isinstance(stated, str | None):
+            raise RunError(
+                f"environment.json is damaged: data_dir is {stated!r}, expected the path of a folder or null",
+                where=str(self.path),
+                hint=_RESTORE,
+            )
         return Path(stated) if stated else None
+
+    def _read_recipe(self, load: Callable[[Path], R]) -> R:
+        try:
+            return load(self.recipe_file)
+        except RecipeError as error:
+            raise RecipeError(
+                error.message, where=error.where, excerpt=error.excerpt, hint=error.hint or _RESTORE
+            ) from error
+
+    def _cut_short(self, missing: str) -> RunError:
+        return RunError(f"recipe.toml is damaged: it has no {missing}", where=str(self.path), hint=_RESTORE)
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""
@@ -155,6 +151,74 @@ class RunFolder:
             write_json(self.result_file, document)
 
 
+@dataclass(frozen=True)
+class ProgramRun(RunFolder):
+    """A run that trains a program's networks from answers."""
+
+    @property
+    def program_file(self) -> Path:
+        return self.path / "program.pl"
+
+    def recipe(self) -> Recipe:
+        """The effective recipe.
+
+        Raises:
+            RecipeError: a value that cannot be.
+            RunError: it says less than a run's recipe does.
+        """
+        recipe = self._read_recipe(load_recipe)
+        if not recipe.query:
+            raise self._cut_short("query")
+        return recipe
+
+    def program(self, *, trusted: bool = False) -> Program:
+        """The program as it was trained.
+
+        Args:
+            trusted: let it load files and Python modules. That a run was trusted when it was made is no reason to trust
+                the folder now: it may come from elsewhere.
+
+        Raises:
+            RunError: the program in the folder is not the one that its environment file names.
+        """
+        environment = self.environment()
+        program = Program.load(self.program_file, trusted=trusted)
+        if program.fingerprint != environment.get("program_sha256"):
+            raise RunError(
+                "program.pl is not the program that this run was trained with",
+                where=str(self.path),
+                hint="restore the file, or train the new program in a run of its own",
+            )
+        return program
+
+
+@dataclass(frozen=True)
+class PretrainingRun(RunFolder):
+    """A run that trains an encoder from images alone."""
+
+    @property
+    def perception_file(self) -> Path:
+        """Weights of the finished perception."""
+        return self.path / "perception.safetensors"
+
+    @property
+    def stages_file(self) -> Path:
+        """What the clusters of each finished stage are worth."""
+        return self.path / "stages.json"
+
+    @property
+    def samples_file(self) -> Path:
+        """Samples of the generative term, where there is one."""
+        return self.path / "samples.safetensors"
+
+    def recipe(self) -> PretrainRecipe:
+        """The effective recipe; errors as :meth:`ProgramRun.recipe`."""
+        recipe = self._read_recipe(load_pretrain_recipe)
+        if not recipe.stages:
+            raise self._cut_short("stages")
+        return recipe
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -163,20 +227,61 @@ def _writing(path: Path) -> Iterator[None]:
         raise RunError(f"cannot write {path.name}: {error.strerror}", where=str(path.parent)) from error
 
 
-def open_run(path: Path) -> RunFolder:
-    """An existing run.
+def open_run(path: Path) -> ProgramRun:
+    """An existing run of a program.
 
     Raises:
-        RunError: there is no run at ``path``.
+        RunError: there is no run at ``path``, or it is a pretraining.
     """
-    run = RunFolder(path)
+    run = ProgramRun(path)
     if not run.recipe_file.exists() or not run.program_file.exists():
+        if is_pretraining(path):
+            raise RunError(
+                "this run is a pretraining: it has no program",
+                where=str(path),
+                hint=f"use it in one: nesy-gedi train PROGRAM --encoder NET={path}",
+            )
         raise RunError(
             "not a run folder: recipe.toml and program.pl are not both there",
             where=str(path),
             hint="name a folder that nesy-gedi train has made; it is the last line that it prints",
         )
     return run
+
+
+def is_pretraining(path: Path) -> bool:
+    """Whether there is a pretraining run at ``path``, complete or not.
+
+    Raises:
+        RunError: there is a run without a program, and its environment.json does not say what kind of run it is.
+    """
+    run = PretrainingRun(path)
+    if ProgramRun(path).program_file.exists():
+        return False
+    files = (run.environment_file, run.recipe_file, run.stages_file, run.perception_file)
+    if sum(file.is_file() for file in files) < 2:  # one by itself may be anybody's
+        return False
+    environment = run.environment()
+    if environment.get("kind") == PRETRAINING:
+        return True
+    if "program_sha256" in environment:  # a program's run that has lost it
+        return False
+    raise RunError("environment.json is damaged: it names no kind of run", where=str(path), hint=_RESTORE)
+
+
+def open_pretraining(path: Path) -> PretrainingRun:
+    """An existing pretraining run.
+
+    Raises:
+        RunError: there is none at ``path``, or it is damaged.
+    """
+    if not is_pretraining(path):
+        raise RunError(
+            "not a pretraining run" + (": it trains a program" if ProgramRun(path).program_file.exists() else ""),
+            where=str(path),
+            hint="name a folder that nesy-gedi pretrain has made; it is the last line that it prints",
+        )
+    return PretrainingRun(path)
 
 
 def choose_path(name: str, out: Path | None) -> Path:
@@ -193,9 +298,45 @@ def create_run(
     *,
     data_dir: Path | None,
     device: str,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     force: bool = False,
-) -> RunFolder:
+) -> ProgramRun:
+    """Make the folder of a program's run, complete or not at all. Raises as :func:`_create`."""
+
+    def fill(staged: Path) -> None:
+        run = ProgramRun(staged)
+        write_text(run.recipe_file, write_recipe(recipe))
+        write_text(run.program_file, program.source.text)
+        # As it reads back: a text file's line ends are not always those of the program in memory.
+        stored = Program.load(run.program_file, trusted=program.trusted)
+        about = {"program": program.source.name, "trusted": program.trusted, "program_sha256": stored.fingerprint}
+        write_json(run.environment_file, about | describe_environment(data_dir, device, shape))
+
+    _create(path, fill, force)
+    return ProgramRun(path)
+
+
+def create_pretraining(
+    path: Path,
+    recipe: PretrainRecipe,
+    *,
+    data_dir: Path | None,
+    device: str,
+    shape: tuple[int, ...],
+    force: bool = False,
+) -> PretrainingRun:
+    """Make the folder of a pretraining, complete or not at all. Raises as :func:`_create`."""
+
+    def fill(staged: Path) -> None:
+        run = PretrainingRun(staged)
+        write_text(run.recipe_file, write_recipe(recipe))
+        write_json(run.environment_file, {"kind": PRETRAINING, **describe_environment(data_dir, device, shape)})
+
+    _create(path, fill, force)
+    return PretrainingRun(path)
+
+
+def _create(path: Path, fill: Callable[[Path], None], force: bool) -> None:
     """Make a run folder, complete or not at all.
 
     Raises:
@@ -203,7 +344,6 @@ def create_run(
     """
     place = path.resolve()  # a link to a run, or ".", stands for the folder itself
     part = place.with_name(f".{place.name}.part")
-    staged = RunFolder(part)
     try:
         if place.exists():
             if not force:
@@ -211,16 +351,10 @@ def create_run(
                     "the folder exists", where=str(path), hint="choose another --out, or replace it with --force"
                 )
             if any(place.iterdir()) if place.is_dir() else True:
-                open_run(path)  # refuses to replace anything but a run
+                _refuse_what_is_no_run(path)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        write_text(staged.recipe_file, write_recipe(recipe))
-        write_text(staged.program_file, program.source.text)
-        # As it reads back: a text file's line ends are not always those of the program in memory.
-        stored = Program.load(staged.program_file, trusted=program.trusted)
-        environment = _environment(program, data_dir, device)
-        environment |= {"program_sha256": stored.fingerprint, "image_shape": shape}
-        write_json(staged.environment_file, environment)
+        fill(part)
         if place.exists():
             shutil.rmtree(place)
         os.replace(part, place)
@@ -231,24 +365,13 @@ def create_run(
             where=str(path),
             hint="choose a folder you can write: --out",
         ) from error
-    return RunFolder(path)
 
 
-def _environment(program: Program, data_dir: Path | None, device: str) -> dict[str, Any]:
-    return {
-        "program": program.source.name,
-        "trusted": program.trusted,
-        "data_dir": str(data_dir.resolve()) if data_dir is not None else None,
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-    }
-
-
-def _version(name: str) -> str | None:
+def _refuse_what_is_no_run(path: Path) -> None:
+    """Nothing but a run is replaced."""
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        if not is_pretraining(path):
+            open_run(path)
+    except RunError as error:
+        hint = "choose another --out, or remove it yourself if nothing in it is needed"
+        raise RunError(error.message, where=str(path), hint=hint) from error

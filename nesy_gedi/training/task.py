@@ -17,6 +17,7 @@ from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.networks.encoders import make_encoder
 from nesy_gedi.networks.heads import make_head
 from nesy_gedi.networks.perception import Perception, pixel_statistics
+from nesy_gedi.training.adoption import load_weights
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, check_recipe
 
 VALIDATION_SHARE = 0.1
@@ -63,6 +64,13 @@ class Task:
                     f"the recipe describes a network {name} that the program does not have",
                     where=f"networks.{name}",
                     hint=did_you_mean(name, program.networks),
+                )
+        for name, network in recipe.networks.items():
+            if network.head == "clusters" and not network.weights:
+                raise RecipeError(
+                    'head = "clusters" needs the pretraining that it comes from',
+                    where=f"networks.{name}.head",
+                    hint=f"name its folder: --encoder {name}=RUN",
                 )
         if not recipe.query:
             raise RecipeError(
@@ -148,13 +156,14 @@ class Task:
         return mapped.symbol[images.labels[mapped.attribute].index]
 
     def perceptions(
-        self, shape: tuple[int, int, int], images: Tensor | None = None, *, trusted: Sequence[str] = ()
+        self, shape: tuple[int, ...], images: Tensor | None = None, *, trusted: Sequence[str] = ()
     ) -> nn.ModuleDict:
         """New networks, initialised from the recipe's seed.
 
         Args:
             shape: (channels, height, width) of the images.
-            images: training images whose pixel statistics are normalised away; they may be restored from a checkpoint.
+            images: training images whose pixel statistics are normalised away; without them nothing pretrained is loaded
+                either, since both are restored from a checkpoint.
             trusted: networks whose encoder was named by the user, so that its Python may be imported.
 
         Raises:
@@ -167,13 +176,23 @@ class Task:
         for name in self.networks:
             what, domain = self.network(name), self.program.networks[name]
             try:
-                encoder = make_encoder(what.encoder, shape, what.features, width=what.width, trusted=name in trusted)
+                encoder = make_encoder(
+                    what.encoder,
+                    shape,
+                    what.features,
+                    width=what.width,
+                    normalisation=what.normalisation,
+                    trusted=name in trusted,
+                )
                 head = make_head(what.head, encoder, shape, len(domain))
-                made[name] = Perception(
+                perception = Perception(
                     encoder, head, domain, image_shape=shape, mean=mean, std=std, output=what.output
                 )
+                if what.weights and images is not None:
+                    load_weights(perception, what, trusted=name in trusted)
                 with torch.no_grad():
-                    made[name].eval()(torch.zeros(2, *shape))
+                    perception.eval()(torch.zeros(2, *shape))
+                made[name] = perception
             except NesyGediError as error:
                 raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
             except Exception as error:  # whatever the user's encoder raises

@@ -16,15 +16,16 @@ from nesy_gedi.data import Queries, load_images
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
+from nesy_gedi.training.adoption import adopt_pretrained
+from nesy_gedi.training.answers import AnswerWork, restore_model, train_step
+from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.devices import choose_device, make_fabric
-from nesy_gedi.training.evaluation import Clock, measure
-from nesy_gedi.training.loop import Listener, fit, restore_model, train_step
-from nesy_gedi.training.recipe import NetworkRecipe, Recipe, write_recipe
-from nesy_gedi.training.runs import RunFolder, choose_path, create_run, open_run
+from nesy_gedi.training.evaluation import measure
+from nesy_gedi.training.loop import Listener, fit
+from nesy_gedi.training.recipe import NetworkRecipe, Recipe
+from nesy_gedi.training.recipe_files import write_recipe
+from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, open_run
 from nesy_gedi.training.task import Splits, Task
-
-VERSION = 1
-"""Of the documents that ``--json`` prints. Keys are added, never renamed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Trained:
         document: metrics and times, as ``--json`` prints them.
     """
 
-    run: RunFolder
+    run: ProgramRun
     task: Task
     networks: nn.ModuleDict
     queries: Queries
@@ -81,18 +82,21 @@ def train(
     """
     started = time.perf_counter()
     listener = listener or Listener()
+    recipe = adopt_pretrained(recipe)
     chosen = choose_device(device)
     run = None if resume is None else _own_run(Path(resume), program, recipe)
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=folder, download=download)
     splits = task.queries(images)
-    networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
+    # A checkpoint brings everything back: what was pretrained is not needed any more.
+    fresh = None if run is not None and run.checkpoints.has("last") else images.train.images
+    networks = task.perceptions(images.train.shape, fresh, trusted=trusted_encoders)
     fabric = make_fabric(chosen, recipe.training.precision)
     if run is not None:
         if "metrics" in (finished := run.result() or {}):  # else it is measured again
             finished["run"] = str(run.path)  # the folder may have been moved
-            restore_model(task, networks, run.checkpoints.load("best"))
+            restore_model(task, networks, run.checkpoints.load("best").model)
             return Trained(run, task, networks.eval(), splits.test, finished)
     else:
         name = Path(program.source.name).stem
@@ -102,7 +106,7 @@ def train(
     set_up = time.perf_counter() - started
     listener.started(_facts(task, splits, chosen))
     try:
-        progress = fit(task, wrapped, splits, run, fabric, listener, stop)
+        progress = fit(AnswerWork(task, wrapped, splits, fabric.device), run, fabric, listener, stop)
     except BaseException:  # Ctrl-C too
         if resume is None and not run.checkpoints.has("last"):
             run.discard()
@@ -110,7 +114,7 @@ def train(
     finally:
         listener.finished()
     fitted = time.perf_counter()
-    restore_model(task, wrapped, run.checkpoints.load("best"))
+    restore_model(task, wrapped, run.checkpoints.load("best").model)
     document = _document(task, run, chosen, measure(task, wrapped, splits.test, fabric.device), progress.best_epoch)
     measuring = time.perf_counter() - fitted
     document["time"] = _times(task, set_up + sum(progress.seconds.values()) + measuring, progress.seconds)
@@ -148,17 +152,19 @@ def evaluate(
     for name, spec in (encoders or {}).items():
         own = recipe.networks.get(name, NetworkRecipe())
         recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
+    recipe = adopt_pretrained(recipe)
     chosen = choose_device(device)
     fabric = make_fabric(chosen, recipe.training.precision)
     task = Task(program, recipe, cache=GroundingCache())
     checkpoint = run.checkpoints.load("best")
-    allowed = tuple(program.networks) if trusted else tuple(encoders or {})
+    named = (name for name, spec in (encoders or {}).items() if not Path(spec).is_dir())
+    allowed = tuple(program.networks) if trusted else tuple(named)
     networks = task.perceptions(run.image_shape(), trusted=allowed)
     where = Path(data_dir) if data_dir is not None else run.data_dir()
     images = load_images(recipe.data.source, data_dir=where, download=download)
     queries = task.test_queries(images)
     wrapped = _place_on(fabric, task, networks)
-    restore_model(task, wrapped, checkpoint)
+    restore_model(task, wrapped, checkpoint.model)
     clock = Clock(fabric.device)
     metrics = measure(task, wrapped, queries, fabric.device, clock)
     document = _document(task, run, chosen, metrics, int(checkpoint.state.get("best_epoch", 0)))
@@ -181,6 +187,7 @@ def dry_run(
         Circuit and data sizes, the loss of the first batch in nats, and the effective recipe as TOML.
     """
     chosen = choose_device(device)
+    recipe = adopt_pretrained(recipe)
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=data_dir, download=download)
     splits = task.queries(images)
@@ -193,7 +200,7 @@ def dry_run(
     return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(recipe)}
 
 
-def _own_run(path: Path, program: Program, recipe: Recipe) -> RunFolder:
+def _own_run(path: Path, program: Program, recipe: Recipe) -> ProgramRun:
     """The run at ``path``, refused when it is about something else."""
     run = open_run(path)
     for what, same in (
@@ -215,7 +222,7 @@ def _place_on(fabric: Fabric, task: Task, networks: nn.ModuleDict) -> nn.ModuleD
     return nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
 
 
-def _document(task: Task, run: RunFolder, device: str, metrics: dict[str, Any], best_epoch: int) -> dict[str, Any]:
+def _document(task: Task, run: ProgramRun, device: str, metrics: dict[str, Any], best_epoch: int) -> dict[str, Any]:
     return {
         "version": VERSION,
         # As it was named when training began, not the copy in the run folder.

@@ -98,5 +98,6 @@ def tensors(run: RunFolder, which: str) -> dict[str, Tensor]:
 def untimed(document: Any) -> Any:
     """A document without what depends on the clock or the folder."""
     if isinstance(document, dict):
-        return {key: untimed(value) for key, value in document.items() if key not in ("seconds", "time", "run")}
+        varying = ("seconds", "measuring_s", "time", "run")
+        return {key: untimed(value) for key, value in document.items() if key not in varying}
     return [untimed(item) for item in document] if isinstance(document, list) else document

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from nesy_gedi.data import ImageSet, Labels, Queries
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training import evaluation
-from nesy_gedi.training.evaluation import Clock, measure, perceive, validate
+from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.evaluation import measure, perceive, validate
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
 from nesy_gedi.training.task import Task
 

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.program import Program
-from nesy_gedi.training import loop
-from nesy_gedi.training.evaluation import Clock, perceive
-from nesy_gedi.training.loop import Listener, cosine, fit, train_step
+from nesy_gedi.training import answers, loop
+from nesy_gedi.training.answers import AnswerWork, train_step
+from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.evaluation import perceive
+from nesy_gedi.training.loop import Listener, cosine, fit
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder, create_run
 from nesy_gedi.training.task import Splits, Task
@@ -135,7 +137,7 @@ def test_every_query_once_an_epoch_in_nearly_equal_batches(tmp_path: Path, monke
         batches.append(arguments[3])
         return train_step(*arguments)
 
-    monkeypatch.setattr(loop, "train_step", recording)
+    monkeypatch.setattr(answers, "train_step", recording)
     recipe = replace(with_training(epochs=2, batch_size=8), data=DataRecipe(train=33, validation=8, test=8))
     train_small(tmp_path / "run", recipe)
     assert [len(rows) for rows in batches] == [7, 7, 7, 6, 6] * 2  # never a last batch of one
@@ -188,16 +190,16 @@ def test_the_loss_falls(tmp_path: Path) -> None:
 
 
 def test_cosine() -> None:
-    assert cosine(0.4, 0, 10) == 0.4
-    assert cosine(0.4, 5, 10) == pytest.approx(0.2)
-    assert cosine(0.4, 10, 10) == pytest.approx(0.0)
-    rates = [cosine(0.4, step, 10) for step in range(11)]
+    assert cosine(0.4, 0) == 0.4
+    assert cosine(0.4, 0.5) == pytest.approx(0.2)
+    assert cosine(0.4, 1.0) == pytest.approx(0.0)
+    rates = [cosine(0.4, step / 10) for step in range(11)]
     assert rates == sorted(rates, reverse=True)
 
 
 def test_the_learning_rate_follows_the_cosine(tmp_path: Path) -> None:
     lines = train_small(tmp_path / "run").run.read_metrics()
-    expected = [cosine(0.003, epoch * STEPS - 1, 3 * STEPS) for epoch in (1, 2, 3)]
+    expected = [cosine(0.003, (epoch * STEPS - 1) / (3 * STEPS)) for epoch in (1, 2, 3)]
     assert [line["learning_rate"] for line in lines] == pytest.approx(expected)
 
 
@@ -224,7 +226,7 @@ def test_the_best_is_chosen_by_validation(
         accuracy, loss = next(told)
         return {"answer_accuracy": accuracy, "loss": loss}
 
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr(answers, "validate", validate)
     trained = train_small(tmp_path / "run")
     assert trained.document["best_epoch"] == best
     saved = {which: tensors(trained.run, which) for which in ("best", "last")}
@@ -258,7 +260,7 @@ def test_weights_broken_by_the_last_step_are_not_saved(tmp_path: Path) -> None:
 
 
 def test_the_checkpoint_before_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "cosine", lambda initial, step, steps: initial if step < STEPS + 2 else 1e30)
+    monkeypatch.setattr(loop, "cosine", lambda initial, share: initial if share * 3 * STEPS < STEPS + 2 else 1e30)
     with pytest.raises(RunError, match="the loss became nan in epoch 2") as caught:
         train_small(tmp_path / "run")
     assert "the last checkpoint is whole" in str(caught.value.hint)
@@ -294,7 +296,7 @@ def test_learned_probabilities_are_trained(tmp_path: Path, digits: ImageSplits, 
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
     run = create_run(tmp_path / "run", program, recipe, data_dir=None, device="cpu", shape=(1, 8, 8))
     (before,) = task.reasoner.learned.probabilities().values()
-    fit(task, wrapped, splits, run, fabric, Listener(), lambda: False)
+    fit(AnswerWork(task, wrapped, splits, fabric.device), run, fabric, Listener(), lambda: False)
     (after,) = task.reasoner.learned.probabilities().values()
     frequency = float((splits.train.answers == task.reasoner.index("nothing")).double().mean())
     assert before == pytest.approx([0.5, 0.5])
@@ -337,7 +339,7 @@ def test_the_scale_of_gradients_is_kept(tmp_path: Path, digits: ImageSplits) -> 
         fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
         task, networks, splits = set_up(program, SMALL, digits)
         wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
-        fit(task, wrapped, splits, run, fabric, Listener(), stop)
+        fit(AnswerWork(task, wrapped, splits, fabric.device), run, fabric, Listener(), stop)
         return run.checkpoints.load("last").state["scaling"]
 
     asked = iter([False] * 3 + [True])

@@ -18,9 +18,8 @@ from nesy_gedi.training.recipe import (
     TrainingRecipe,
     check_recipe,
     load_recipe,
-    read_override,
-    write_recipe,
 )
+from nesy_gedi.training.recipe_files import read_override, write_recipe
 
 
 def load(tmp_path: Path, text: str, **arguments: Any) -> Recipe:
@@ -156,7 +155,7 @@ IMPOSSIBLE = [
     ("data.train", "-5", "zero or more, not -5"),
     ("data.validation", "-5", "zero or more, not -5"),
     ("data.test", "-5", "zero or more, not -5"),
-    ("networks.n.features", "0", "positive, not 0"),
+    ("networks.n.features", "-1", "zero or more, not -1"),
 ]
 
 

@@ -13,10 +13,10 @@ from small_runs import ADDITION, SMALL, addition
 from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training import runs
-from nesy_gedi.training.runs import RunFolder, choose_path, create_run, open_run
+from nesy_gedi.training.runs import ProgramRun, RunFolder, choose_path, create_run, is_pretraining, open_run
 
 
-def create(path: Path, program: Program | None = None, **arguments: Any) -> RunFolder:
+def create(path: Path, program: Program | None = None, **arguments: Any) -> ProgramRun:
     given = {"data_dir": None, "device": "cpu", "shape": (1, 8, 8)} | arguments
     return create_run(path, program or addition(), SMALL, **given)
 
@@ -235,6 +235,32 @@ def test_a_damaged_recipe_is_an_error(tmp_path: Path) -> None:
     run.recipe_file.write_text("seed = ", encoding="utf-8")
     with pytest.raises(RecipeError, match="not valid TOML"):
         run.recipe()
+
+
+@pytest.mark.parametrize("content", ["", "seed = 3\n"])
+def test_a_recipe_that_was_cut_short_is_an_error(tmp_path: Path, content: str) -> None:
+    run = create(tmp_path / "run")
+    run.recipe_file.write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=r"recipe\.toml is damaged: it has no query") as caught:
+        run.recipe()
+    assert (caught.value.where, caught.value.hint) == (str(run.path), "restore the file, or train again")
+
+
+@pytest.mark.parametrize("stated", [7, ["data"], {}, True])
+def test_a_data_folder_is_a_path(tmp_path: Path, stated: object) -> None:
+    run = create(tmp_path / "run")
+    about = {**run.environment(), "data_dir": stated}
+    run.environment_file.write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(RunError, match=r"environment\.json is damaged: data_dir is .*, expected the path of a folder"):
+        run.data_dir()
+
+
+def test_a_run_that_lost_its_program_is_no_pretraining(tmp_path: Path) -> None:
+    run = create(tmp_path / "run")
+    run.program_file.unlink()
+    assert not is_pretraining(run.path)
+    with pytest.raises(RunError, match=r"recipe\.toml and program\.pl are not both there"):
+        open_run(run.path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image_shape": [1, 8]}', '{"image_shape": 3}'])
