@@ -1,15 +1,18 @@
-"""Which images a network takes for which symbol: the most typical, the least certain, the confused."""
+"""What a network gives the same answer for: the most typical images, the least certain, and those that are odd."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from nesy_gedi.reports.page import table
 from nesy_gedi.training.training import Trained
 
 SHOWN = 8
@@ -18,72 +21,137 @@ SHOWN = 8
 TILE = 32
 """Side of a shown image in pixels."""
 
+GAP = 2
+"""Pixels between two shown images."""
+
 LOOKING_BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Symbol:
-    """One symbol as a network sees it.
+class Group:
+    """The images that a network takes for one symbol or puts into one cluster.
 
     Attributes:
-        name: the symbol.
-        share: share of all images that the network takes for it.
-        true_share: share of images that it truly is.
-        confidence: mean probability of the symbol where it is predicted; NaN where it never is.
-        typical: the images with the highest probability of the symbol, as PNG data.
-        uncertain: the images predicted as the symbol with the lowest probability.
-        confused: what is predicted as the symbol and is not, the most confident first.
+        name: of the symbol or cluster.
+        meaning: the class that it stands for: the symbol itself, or the commonest class of the cluster; empty for an
+            empty cluster.
+        share: share of all images that are in the group.
+        true_share: share of all images that are of the class.
+        purity: share of the group's images that are of the class; NaN where there are none.
+        confidence: mean probability of the answer where it is given; NaN where it never is.
+        typical: the group's images with the highest probability of it, as PNG data; empty for points.
+        uncertain: those with the lowest.
+        odd: those of another class, the most confident first.
     """
 
     name: str
+    meaning: str
     share: float
     true_share: float
+    purity: float
     confidence: float
     typical: str
     uncertain: str
-    confused: str
+    odd: str
 
 
-def look(trained: Trained, network: str) -> list[Symbol]:
+def look(trained: Trained, network: str) -> list[Group]:
     """What ``network`` makes of the test images, symbol by symbol."""
     images = trained.queries.images
-    perception = trained.networks[network].eval()
-    device = next(perception.parameters(), torch.empty(0)).device
-    with torch.no_grad():
-        chunks = images.images.split(LOOKING_BATCH)
-        probabilities = torch.cat([perception(chunk.to(device)).exp().cpu() for chunk in chunks])
+    probabilities = probabilities_of(trained.networks[network], images.images)
     truth = trained.task.symbols(network, images)
     predicted = probabilities.argmax(1)
-    symbols = []
-    for number, name in enumerate(trained.task.program.networks[network]):
-        p = probabilities[:, number]
-        taken = (predicted == number).nonzero()[:, 0]
-        ascending = taken[p[taken].argsort()]
-        wrong = ascending[truth[ascending] != number].flip(0)
-        symbols.append(
-            Symbol(
-                name,
-                share=len(taken) / len(images),
-                true_share=float((truth == number).float().mean()),
-                confidence=float(p[taken].mean()),
-                typical=strip(images.images[ascending.flip(0)[:SHOWN]]),
-                uncertain=strip(images.images[ascending[:SHOWN]]),
-                confused=strip(images.images[wrong[:SHOWN]]),
-            )
-        )
-    return symbols
+    return [
+        gather(name, name, images.images, probabilities[:, number], predicted == number, truth == number)
+        for number, name in enumerate(trained.task.program.networks[network])
+    ]
 
 
-def strip(images: Tensor) -> str:
-    """Images (n, channels, height, width) uint8 side by side as the text of a PNG data address; empty for none."""
-    if not len(images):
+@torch.no_grad()
+def probabilities_of(perception: nn.Module, images: Tensor) -> Tensor:
+    """What a :class:`~nesy_gedi.networks.perception.Perception` makes of images (n, channels, height, width) or points
+    (n, d): probabilities (n, symbols), on the CPU."""
+    perception.eval()
+    device = next(perception.parameters(), torch.empty(0)).device
+    return torch.cat([perception(chunk.to(device)).exp().cpu() for chunk in images.split(LOOKING_BATCH)])
+
+
+def gather(
+    name: str,
+    meaning: str,
+    images: Tensor,
+    probability: Tensor,
+    taken: Tensor,
+    true: Tensor,
+    columns: int = SHOWN,
+) -> Group:
+    """One group of ``images`` (n, ...).
+
+    Args:
+        probability: (n,), of the group.
+        taken: (n,) bool, which images are in it.
+        true: (n,) bool, which images are of the class that it stands for.
+        columns: pictures side by side.
+    """
+    members = taken.nonzero()[:, 0]
+    ascending = members[probability[members].argsort()]
+    odd = ascending[~true[ascending]].flip(0)
+    return Group(
+        name,
+        meaning,
+        share=len(members) / max(1, len(images)),
+        true_share=float(true.float().mean()),
+        purity=float(true[members].float().mean()),
+        confidence=float(probability[members].mean()),
+        typical=sheet(images[ascending.flip(0)[:SHOWN]], columns),
+        uncertain=sheet(images[ascending[:SHOWN]], columns),
+        odd=sheet(images[odd[:SHOWN]], columns),
+    )
+
+
+def sheet(images: Tensor, columns: int) -> str:
+    """Images (n, channels, height, width) uint8, ``columns`` of them side by side, as the text of a PNG data address.
+
+    Empty for none, and for points (n, d), which have no picture.
+    """
+    if not len(images) or images.dim() != 4:
         return ""
-    row = images.permute(0, 2, 3, 1)
-    row = row.expand(-1, -1, -1, 3) if row.shape[-1] == 1 else row
-    tiles = [Image.fromarray(tile.contiguous().numpy()).resize((TILE, TILE), Image.Resampling.NEAREST) for tile in row]
-    sheet = Image.new("RGB", (len(tiles) * (TILE + 2), TILE), "white")
-    for k, tile in enumerate(tiles):
-        sheet.paste(tile, (k * (TILE + 2), 0))
+    pixels = images.permute(0, 2, 3, 1)
+    pixels = pixels.expand(-1, -1, -1, 3) if pixels.shape[-1] == 1 else pixels
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    step = TILE + GAP
+    picture = Image.new("RGB", (columns * step, rows * step - GAP), "white")
+    for k, tile in enumerate(pixels):
+        shown = Image.fromarray(tile.contiguous().numpy()).resize((TILE, TILE), Image.Resampling.NEAREST)
+        picture.paste(shown, (k % columns * step, k // columns * step))
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    picture.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def gallery_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], groups: Sequence[Group], odd: str, pictures: bool
+) -> str:
+    """A row for each group: the cells of ``rows``, HTML already, then its pictures.
+
+    Args:
+        header: of the cells.
+        odd: header of the pictures of another class.
+        pictures: whether there are any; points have none.
+    """
+    if not pictures:
+        return table(header, rows, "words")
+    full = [
+        [*cells, *(_picture(data, kind, group.name) for kind, data in _pictures(group).items())]
+        for cells, group in zip(rows, groups, strict=True)
+    ]
+    return f'<div class="wide">{table([*header, "most typical", "least certain", odd], full, "gallery")}</div>'
+
+
+def _pictures(group: Group) -> dict[str, str]:
+    return {"typical": group.typical, "uncertain": group.uncertain, "odd": group.odd}
+
+
+def _picture(data: str, kind: str, name: str) -> str:
+    return f'<img src="{data}" alt="{kind} images of {escape(name)}">' if data else "none"

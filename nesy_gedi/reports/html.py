@@ -1,30 +1,20 @@
-"""The report of a run: one HTML file that needs nothing from the network and runs no script."""
+"""The report of a program's run."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from nesy_gedi.files import write_text
 from nesy_gedi.metrics import CONCEPT_METRICS
-from nesy_gedi.reports.gallery import Symbol, look
-from nesy_gedi.reports.plots import learning_curves
+from nesy_gedi.reports.gallery import Group, gallery_table, look, probabilities_of
+from nesy_gedi.reports.page import bullets, confusion_table, number, page, table, verbatim
+from nesy_gedi.reports.plots import learning_curves, scatter
 from nesy_gedi.training.training import Trained
-
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .6rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #888; }
-.confusion td { min-width: 2.2rem; text-align: center; border: 1px solid #eee; }
-.gallery th, .gallery td { text-align: left; vertical-align: middle; } .gallery img { display: block; }
-.note { color: #555; } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; }
-svg { max-width: 100%; height: auto; }
-"""
 
 
 def write_report(trained: Trained) -> Path:
@@ -54,28 +44,31 @@ def render(trained: Trained) -> str:
         learning_curves(trained.run.read_metrics()),
     ]
     for network, values in metrics["networks"].items():
-        domain = trained.task.program.networks[network]
-        parts += [
-            f"<h2>{escape(network)}</h2>",
-            "<p>What the network sees (columns) when it looks at each true symbol (rows), counted over test queries. "
-            "A filled diagonal is good; a filled column off the diagonal is a wrong symbol.</p>",
-            _confusion_table(values["confusion"], domain),
-            _gallery(look(trained, network)),
-        ]
-    parts += ["<h2>Program</h2>", f"<pre>{escape(trained.task.program.source.text)}</pre>"]
-    parts += ["<h2>Recipe</h2>", f"<pre>{escape(trained.run.recipe_file.read_text(encoding='utf-8'))}</pre>"]
-    body = "\n".join(part for part in parts if part)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
+        parts += _network(trained, network, values["confusion"])
+    parts += ["<h2>Program</h2>", verbatim(trained.task.program.source.text)]
+    parts += ["<h2>Recipe</h2>", verbatim(trained.run.recipe_file.read_text(encoding="utf-8"))]
+    return page(title, parts)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """Cells are HTML already."""
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+def _network(trained: Trained, network: str, confusion: list[list[int]]) -> list[str]:
+    domain = trained.task.program.networks[network]
+    images = trained.queries.images.images
+    return [
+        f"<h2>{escape(network)}</h2>",
+        "<p>What the network sees (columns) when it looks at each true symbol (rows), counted over test queries. "
+        "A filled diagonal is good; a filled column off the diagonal is a wrong symbol.</p>",
+        confusion_table(confusion, domain, domain, {(k, k) for k in range(len(domain))}),
+        _gallery(look(trained, network), pictures=images.dim() == 4),
+        _points(trained, network, images) if images.dim() == 2 else "",
+    ]
+
+
+def _points(trained: Trained, network: str, points: Tensor) -> str:
+    domain = trained.task.program.networks[network]
+    predicted = probabilities_of(trained.networks[network], points).argmax(1)
+    truth = trained.task.symbols(network, trained.queries.images)
+    names = [f"symbol {name}" for name in domain]
+    return scatter(points, {"symbol seen": (predicted, names), "true symbol": (truth, names)})
 
 
 def _metrics_table(networks: dict[str, dict[str, Any]]) -> str:
@@ -83,46 +76,24 @@ def _metrics_table(networks: dict[str, dict[str, Any]]) -> str:
         [escape(name), *(f"{values[metric.key]:.4f}" for metric in CONCEPT_METRICS)]
         for name, values in networks.items()
     ]
-    meanings = "".join(f"<li><strong>{metric.label}</strong>: {metric.meaning}</li>" for metric in CONCEPT_METRICS)
-    return (
-        _table(["network", *(metric.label for metric in CONCEPT_METRICS)], rows) + f'<ul class="note">{meanings}</ul>'
-    )
+    meanings = [f"<strong>{metric.label}</strong>: {metric.meaning}" for metric in CONCEPT_METRICS]
+    return table(["network", *(metric.label for metric in CONCEPT_METRICS)], rows) + bullets(meanings, "note")
 
 
 def _learned(learned: dict[str, list[float]]) -> str:
     if not learned:
         return ""
     rows = [[escape(label), ", ".join(f"{p:.4f}" for p in values)] for label, values in learned.items()]
-    return "<h3>Learned probabilities</h3>" + _table(["disjunction", "probabilities (the last: none of them)"], rows)
+    return "<h3>Learned probabilities</h3>" + table(["disjunction", "probabilities (the last: none of them)"], rows)
 
 
-def _confusion_table(confusion: list[list[int]], domain: Sequence[str]) -> str:
-    head = "".join(f"<th>{escape(symbol)}</th>" for symbol in domain)
-    body = ""
-    for true, row in enumerate(confusion):
-        total = max(1, sum(row))
-        cells = ""
-        for seen, count in enumerate(row):
-            strength = 0.75 * count / total
-            colour = f"rgba(33, 113, 181, {strength:.3f})" if seen == true else f"rgba(203, 24, 29, {strength:.3f})"
-            cells += f'<td style="background: {colour}">{count or ""}</td>'
-        body += f"<tr><th>{escape(domain[true])}</th>{cells}</tr>"
-    return f'<table class="confusion"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _gallery(symbols: Sequence[Symbol]) -> str:
-    rows = []
-    for symbol in symbols:
-        confidence = "-" if math.isnan(symbol.confidence) else f"{symbol.confidence:.3f}"
-        pictures = [
-            f'<img src="{data}" alt="{kind} images of {escape(symbol.name)}">' if data else "none"
-            for kind, data in (
-                ("typical", symbol.typical),
-                ("uncertain", symbol.uncertain),
-                ("confused", symbol.confused),
-            )
+def _gallery(symbols: Sequence[Group], *, pictures: bool) -> str:
+    rows = [
+        [
+            f"<strong>{escape(symbol.name)}</strong>",
+            f"{symbol.share:.1%} (truly {symbol.true_share:.1%})",
+            number(symbol.confidence, ".3f"),
         ]
-        share = f"{symbol.share:.1%} (truly {symbol.true_share:.1%})"
-        rows.append([f"<strong>{escape(symbol.name)}</strong>", share, confidence, *pictures])
-    header = ["symbol", "share", "confidence", "most typical", "least certain", "taken for it, but is not"]
-    return _table(header, rows, "gallery")
+        for symbol in symbols
+    ]
+    return gallery_table(["symbol", "share", "confidence"], rows, symbols, "taken for it, but is not", pictures)
