@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nesy_gedi.concepts.assignment import Assignment, assign
     from nesy_gedi.errors import (
         AnswerError,
         BudgetError,
@@ -23,13 +24,20 @@ if TYPE_CHECKING:
     from nesy_gedi.logic.queries import answer_queries
     from nesy_gedi.logic.reasoner import Reasoner
     from nesy_gedi.networks.perception import Perception
+    from nesy_gedi.objectives import find_objective
     from nesy_gedi.reports.html import write_report
+    from nesy_gedi.reports.pretraining_report import write_pretraining_report
+    from nesy_gedi.training.diagnosis import diagnose_encoder
+    from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
+    from nesy_gedi.training.pretrained import load_perception
+    from nesy_gedi.training.pretraining import pretrain
     from nesy_gedi.training.recipe import Recipe, load_recipe
     from nesy_gedi.training.training import evaluate, train
 
 # The public names and where they live. Imported on first use: torch alone takes over a second.
 _PUBLIC = {
     "AnswerError": "nesy_gedi.errors",
+    "Assignment": "nesy_gedi.concepts.assignment",
     "BudgetError": "nesy_gedi.errors",
     "DataError": "nesy_gedi.errors",
     "DistributionError": "nesy_gedi.errors",
@@ -37,6 +45,7 @@ _PUBLIC = {
     "NesyGediError": "nesy_gedi.errors",
     "NesyGediWarning": "nesy_gedi.errors",
     "Perception": "nesy_gedi.networks.perception",
+    "PretrainRecipe": "nesy_gedi.training.pretrain_recipe",
     "Program": "nesy_gedi.logic.program",
     "ProgramError": "nesy_gedi.errors",
     "Reasoner": "nesy_gedi.logic.reasoner",
@@ -45,14 +54,22 @@ _PUBLIC = {
     "RunError": "nesy_gedi.errors",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
+    "assign": "nesy_gedi.concepts.assignment",
+    "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
+    "find_objective": "nesy_gedi.objectives",
+    "load_perception": "nesy_gedi.training.pretrained",
+    "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
+    "pretrain": "nesy_gedi.training.pretraining",
     "train": "nesy_gedi.training.training",
+    "write_pretraining_report": "nesy_gedi.reports.pretraining_report",
     "write_report": "nesy_gedi.reports.html",
 }
 
 __all__ = [
     "AnswerError",
+    "Assignment",
     "BudgetError",
     "DataError",
     "DistributionError",
@@ -60,6 +77,7 @@ __all__ = [
     "NesyGediError",
     "NesyGediWarning",
     "Perception",
+    "PretrainRecipe",
     "Program",
     "ProgramError",
     "Reasoner",
@@ -68,9 +86,16 @@ __all__ = [
     "RunError",
     "UsageError",
     "answer_queries",
+    "assign",
+    "diagnose_encoder",
     "evaluate",
+    "find_objective",
+    "load_perception",
+    "load_pretrain_recipe",
     "load_recipe",
+    "pretrain",
     "train",
+    "write_pretraining_report",
     "write_report",
 ]
 

@@ -1,0 +1,185 @@
+"""What pairs of clusters can contribute to the likelihood at most: the quadratic relaxation that guides the search.
+
+Each observation is filed under the most probable clusters (v, w) of two of its images. Whatever the rest of the map,
+its log-probability is at most u[s, t] once v means s and w means t. Summed over observations this is a quadratic
+assignment problem; bounding it as Gilmore and Lawler (1962) did takes the mutual contradictions of noisy
+observations into account, which bounding each observation alone cannot.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import combinations
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from nesy_gedi.concepts.observations import UNKNOWN, Observations
+
+NEVER = -1e9
+"""Stands for minus infinity where two symbols exclude each other; finite, so that it can be halved and summed."""
+
+TABLE_ENTRIES = 8_000_000
+"""At most so many entries are computed; observations beyond get no entry, which leaves a weaker bound."""
+
+SAMPLE = 12
+"""Observations by which is decided which two of more than two images say most."""
+
+ELEMENTS_AT_ONCE = 4_000_000
+"""Bounds the memory of one step."""
+
+
+class PairTables:
+    """Upper bounds by pairs of clusters.
+
+    Args:
+        observations: what was observed.
+        base: the known part of the map, shape (size,).
+        deadline: ``time.perf_counter()`` at which to stop; what is not computed is bounded by zero.
+
+    Attributes:
+        first, second: for each observation the clusters that it is filed under, shape (count,); may be the same one.
+        own: u, shape (count, K, K).
+        single: sums over observations with one cluster only, shape (size, K).
+        pair: sums over observations of two clusters, shape (size, size, K, K), symmetric.
+        domain: which symbols each cluster can have, shape (size, K).
+    """
+
+    def __init__(self, observations: Observations, base: Tensor, deadline: float) -> None:
+        self.observations = observations
+        self.base = base
+        size, width = observations.size, int(observations.symbols_of.max())
+        self.width = width
+        self.domain = torch.arange(width) < observations.symbols_of[:, None]
+        same = observations.network_of[:, None] == observations.network_of
+        self._exclusive = same & ~torch.eye(size, dtype=torch.bool) if observations.one_to_one else same & False
+        self.first, self.second = self._file()
+        self.own = torch.zeros(observations.count, width, width, dtype=torch.float64)
+        computed = torch.randperm(observations.count, generator=torch.Generator().manual_seed(0))
+        for part in computed[: TABLE_ENTRIES // width**2].split(max(1, 500_000 // width**2)):
+            if time.perf_counter() > deadline:
+                break
+            self.own[part] = self._entries(part, self.first[part], self.second[part])
+        alone = self.first == self.second
+        self.single = torch.zeros(size, width, dtype=torch.float64)
+        self.single.index_add_(0, self.first[alone], self.own[alone].diagonal(dim1=1, dim2=2))
+        flat = torch.zeros(size * size, width, width, dtype=torch.float64)
+        flat.index_add_(0, (self.first * size + self.second)[~alone], self.own[~alone])
+        pair = flat.view(size, size, width, width)
+        self.pair = pair + pair.permute(1, 0, 3, 2)
+        diagonal = self._exclusive[:, :, None, None] & torch.eye(width, dtype=torch.bool)
+        self.pair.masked_fill_(diagonal, NEVER)
+
+    def _file(self) -> tuple[Tensor, Tensor]:
+        """The clusters that each observation is filed under."""
+        observations = self.observations
+        top = [unknown.offset + rows.argmax(1) for unknown, rows in observations.mapped_rows()]
+        tops, labelled = top[: len(top) - len(observations.labels)], top[len(top) - len(observations.labels) :]
+        count = len(observations.answers)
+        if not tops:
+            tops = [torch.zeros(count, dtype=torch.long)]  # the answers do not depend on the map
+        sides = (0, len(tops) - 1)
+        if len(tops) > 2 and count:
+            sample = torch.linspace(0, count - 1, min(SAMPLE, count)).long()
+            means = {}
+            for j, k in combinations(range(len(tops)), 2):
+                entries = self._entries(sample, tops[j][sample], tops[k][sample])
+                means[j, k] = float(entries[entries > NEVER].mean())
+            sides = min(means, key=lambda pair: (means[pair], pair))
+        return torch.cat([tops[sides[0]], *labelled]), torch.cat([tops[sides[1]], *labelled])
+
+    def _entries(self, observed: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """u of ``observed`` (m,) filed under ``first`` and ``second``: shape (m, K, K)."""
+        size, width = self.observations.size, self.width
+        pairs, which = (first * size + second).unique(return_inverse=True)
+        v, w = pairs // size, pairs % size
+        s, t = torch.arange(width)[:, None], torch.arange(width)
+        possible = self.domain[v][:, :, None] & self.domain[w][:, None, :]
+        possible &= ((v != w)[:, None, None]) | (s == t)
+        possible &= ~(self._exclusive[v, w][:, None, None] & (s == t))
+        maps = self.base.repeat(len(pairs), width, width, 1)
+        here = torch.arange(len(pairs))
+        maps[here, :, :, v] = s.expand(width, width)
+        maps[here, :, :, w] = t.expand(width, width)
+        for side, symbol in ((v, s), (w, t)):
+            known = self.base[side][:, None, None]
+            possible &= (known == UNKNOWN) | (known == symbol)
+            for place in torch.nonzero(self.base != UNKNOWN)[:, 0].tolist():
+                possible &= ~(self._exclusive[side, place][:, None, None] & (symbol == self.base[place]))
+        result = torch.full((len(observed), width, width), NEVER, dtype=torch.float64)
+        row, s, t = torch.nonzero(possible[which], as_tuple=True)
+        entry = (which[row] * width + s) * width + t
+        result[row, s, t] = self.observations.bound(maps.flatten(0, 2), entry, observed[row])
+        return result
+
+    def score(self, maps: Tensor) -> Tensor:
+        """The quadratic objective of whole ``maps`` (b, size), at least their log-likelihood: shape (b,)."""
+        places = torch.arange(self.observations.size)
+        return self._assigned(maps, places)
+
+    def _assigned(self, maps: Tensor, places: Tensor) -> Tensor:
+        """What the clusters ``places`` contribute among themselves, shape (b,)."""
+        symbols = maps[:, places]
+        pairs = self.pair[places[:, None], places, symbols[:, :, None], symbols[:, None, :]]
+        # A cluster is no pair with itself: that diagonal of the table is zero.
+        return self.single[places, symbols].sum(1) + pairs.sum((1, 2)) / 2
+
+    def values(self, maps: Tensor, observed: Tensor) -> Tensor:
+        """u of ``observed`` (m,), whose clusters have symbols in all ``maps`` (b, size): shape (b, m)."""
+        return self.own[observed, maps[:, self.first[observed]], maps[:, self.second[observed]]]
+
+    def bound(self, maps: Tensor, known: Tensor, free: Tensor, needed: float) -> Tensor:
+        """Upper bounds of the log-likelihood of all completions of ``maps``.
+
+        Args:
+            maps: shape (b, size); the clusters ``known`` have symbols, the clusters ``free`` have none.
+            needed: bounds below this need not be tight.
+
+        Returns:
+            Shape (b,).
+        """
+        fixed = self._assigned(maps, known)
+        if not len(free):
+            return fixed
+        allowed = self.allowed(maps)[:, free]
+        gain = self.single[free] + self.pair[known[:, None], free, maps[:, known][:, :, None]].sum(1)
+        patterns, which = allowed.unique(dim=0, return_inverse=True)
+        gain = (gain + self._among(patterns, free)[which]).masked_fill(~allowed, NEVER)
+        bound = fixed + gain.amax(2).sum(1)
+        if self.observations.one_to_one:
+            for row in torch.nonzero(bound >= needed)[:, 0].tolist():
+                bound[row] = fixed[row] + self._matched(gain[row], free)
+        return bound
+
+    def allowed(self, maps: Tensor) -> Tensor:
+        """Which symbols each cluster can still have, shape (b, size, K)."""
+        allowed = self.domain.repeat(len(maps), 1, 1)
+        if self.observations.one_to_one:
+            for unknown in self.observations.unknowns:
+                own = maps[:, unknown.columns]
+                used = torch.zeros(len(maps), self.width + 1, dtype=torch.bool)
+                used.scatter_(1, own.where(own != UNKNOWN, self.width), True)
+                allowed[:, unknown.columns] &= ~used[:, None, : self.width]
+        return allowed
+
+    def _among(self, patterns: Tensor, free: Tensor) -> Tensor:
+        """Half of what each free cluster with each symbol can gain with the other free ones: (p, free, K)."""
+        pair = self.pair[free[:, None], free]
+        at_once = max(1, ELEMENTS_AT_ONCE // pair.numel())
+        parts = []
+        for part in patterns.split(at_once):
+            gains = pair.masked_fill(~part[:, None, :, None, :], NEVER).amax(4)
+            gains.diagonal(dim1=1, dim2=2).zero_()
+            parts.append(gains.sum(2) / 2)
+        return torch.cat(parts)
+
+    def _matched(self, gain: Tensor, free: Tensor) -> float:
+        """The best sum of gains when clusters of a network have different symbols."""
+        total = 0.0
+        network = self.observations.network_of[free]
+        for number, unknown in enumerate(self.observations.unknowns):
+            own = gain[network == number][:, : len(unknown.domain)].numpy()
+            rows, columns = linear_sum_assignment(own, maximize=True)
+            total += float(own[rows, columns].sum())
+        return total
