@@ -27,6 +27,7 @@ def ground(
 
     from nesy_gedi.logic.cache import GroundingCache
     from nesy_gedi.logic.reasoner import Reasoner
+    from nesy_gedi.training.runs import VERSION
 
     reasoner = Reasoner(chosen, recipe.query, slots=recipe.slots or None, cache=None if no_cache else GroundingCache())
     circuit = reasoner.circuit
@@ -44,7 +45,7 @@ def ground(
         "cached": circuit.cached,
     }
     if as_json:
-        print_json({"version": 1, "program": chosen.source.name, "forms": [form]})
+        print_json({"version": VERSION, "program": chosen.source.name, "forms": [form]})
         return
     print_table([[key, _shown(value)] for key, value in form.items()], ["", ""])
     shown = ", ".join(circuit.answers[:20]) + (", ..." if len(circuit.answers) > 20 else "")

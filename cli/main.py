@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import click
 
+from nesy_gedi.cli.diagnose import diagnose
 from nesy_gedi.cli.doctor import doctor
 from nesy_gedi.cli.evaluate import evaluate
 from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.listings import data, programs
 from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
+from nesy_gedi.cli.pretrain import pretrain
 from nesy_gedi.cli.query import query
 from nesy_gedi.cli.train import train
 from nesy_gedi.errors import NesyGediError
@@ -27,12 +29,13 @@ def commands() -> None:
     \b
     First steps:
       nesy-gedi train addition         train the first bundled program
+      nesy-gedi pretrain               learn clusters of digits without a label
       nesy-gedi programs               what else is bundled
       nesy-gedi evaluate RUN           measure a run again
     """
 
 
-for command in (train, evaluate, ground, query, programs, data, doctor):
+for command in (train, pretrain, evaluate, diagnose, ground, query, programs, data, doctor):
     commands.add_command(command)
 
 

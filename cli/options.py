@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nesy_gedi.errors import UsageError
+from nesy_gedi.errors import RecipeError, UsageError
 
 if TYPE_CHECKING:
     from nesy_gedi.logic.program import Program
     from nesy_gedi.training.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+OBJECTIVES = (
+    *("barlow_twins", "byol", "cissl", "dino", "dissl", "falcon", "gedi", "simclr", "simsiam", "swav", "vicreg"),
+)
+"""Names for the help, which must come without the second that importing the objectives takes; a test compares them."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else on stdout.")
 quiet = click.option("--quiet", is_flag=True, help="No progress.")
@@ -28,16 +33,31 @@ data_dir = click.option(
 )
 download = click.option("--download", is_flag=True, help="Fetch the data set when it is missing.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-trust = click.option("--trust", is_flag=True, help="Let the program and its recipe load files and Python modules.")
+trust = click.option("--trust", is_flag=True, help="Let a program or a recipe load files and Python modules.")
 query = click.option("--query", metavar="FORM", help='Query form, for example "addition(X, Y, Sum)".')
+objective = click.option(
+    "--objective",
+    metavar="NAME",
+    help=f"Of the stages that name none: {', '.join(OBJECTIVES)}; chosen by the recipe where not given.",
+)
+out = click.option("--out", type=click.Path(path_type=Path), help="Run folder; else a new one below runs/.")
+force = click.option("--force", is_flag=True, help="Replace the run folder when it exists.")
+resume = click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue an interrupted run exactly."
+)
 encoder = click.option(
     "--encoder",
     "encoders",
     multiple=True,
     metavar="NET=SPEC",
-    help="conv, or package.module:factory for your own network.",
+    help="conv, mlp, the folder of a pretraining, or package.module:factory for your own network.",
 )
 settings = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe.")
+
+
+def run_options(function: F) -> F:
+    """``--out``, ``--force``, ``--resume``."""
+    return out(force(resume(function)))
 
 
 def data_options(function: F) -> F:
@@ -45,15 +65,21 @@ def data_options(function: F) -> F:
     return data(data_dir(download(function)))
 
 
-def read_settings(settings: tuple[str, ...], encoders: tuple[str, ...], **named: Any) -> dict[str, Any]:
+def read_settings(
+    settings: tuple[str, ...], encoders: tuple[str, ...], *, example: str = "training.epochs=5", **named: Any
+) -> dict[str, Any]:
     """Recipe overrides from ``--set``, ``--encoder`` and options that stand for a key.
 
     Args:
+        example: of a setting of this kind of recipe, for the hint.
         named: recipe key (with ``__`` for the dot) -> value, None where the option was not given.
     """
-    from nesy_gedi.training.recipe import read_override
+    from nesy_gedi.training.recipe_files import read_override
 
-    overrides = dict(read_override(setting) for setting in settings)
+    try:
+        overrides = dict(read_override(setting) for setting in settings)
+    except RecipeError as error:
+        raise RecipeError(error.message, where=error.where, hint=f"for example --set {example}") from error
     overrides.update({f"networks.{network}.encoder": what for network, what in read_encoders(encoders).items()})
     overrides.update({key.replace("__", "."): value for key, value in named.items() if value is not None})
     return overrides
@@ -73,8 +99,12 @@ def read_encoders(encoders: tuple[str, ...]) -> dict[str, str]:
 
 
 def trusted_networks(encoders: tuple[str, ...], program: Program, trust: bool) -> tuple[str, ...]:
-    """Networks whose encoder was named on the command line, or all of them under ``--trust``."""
-    return tuple(program.networks) if trust else tuple(read_encoders(encoders))
+    """Networks whose Python was named on the command line, or all of them under ``--trust``.
+
+    A folder names no Python: what its recipe would import needs ``--trust``.
+    """
+    named = (network for network, what in read_encoders(encoders).items() if not Path(what).is_dir())
+    return tuple(program.networks) if trust else tuple(named)
 
 
 def load(argument: str, source: str | None, overrides: dict[str, Any], trust: bool) -> tuple[Program, Recipe]:
@@ -85,3 +115,31 @@ def load(argument: str, source: str | None, overrides: dict[str, Any], trust: bo
 
     found = find_program(argument)
     return Program.load(found.path, trusted=trust), load_recipe(found.recipe, source=source, overrides=overrides)
+
+
+def refuse_conflicts(stored: Any, asked: Any, keys: Iterable[str], *, where: str, absent: Any = None) -> None:
+    """Refuse to continue a run with other values than its own.
+
+    Args:
+        stored: the run's recipe.
+        asked: the same with what was given on the command line.
+        keys: dotted keys that were given.
+        where: the run.
+        absent: stands for a table's entry that a recipe does not have.
+    """
+
+    def value_of(recipe: Any, key: str) -> Any:
+        for part in key.split("."):
+            if recipe is None:  # it has none of what holds the key
+                return None
+            recipe = recipe.get(part, absent) if isinstance(recipe, dict) else getattr(recipe, part)
+        return recipe
+
+    for key in keys:
+        own, wanted = value_of(stored, key), value_of(asked, key)
+        if own != wanted:
+            raise UsageError(
+                f"{key} is {own!r} in the run and {wanted!r} on the command line",
+                where=where,
+                hint="leave the option out to continue, or start a new run with it",
+            )

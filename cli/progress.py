@@ -24,17 +24,12 @@ class Plain(Listener):
     """One line an epoch."""
 
     def started(self, facts: dict[str, Any]) -> None:
-        print_status(
-            f"{facts['query']}: {facts['answers']} answers, circuit of {facts['nodes']} nodes ({facts['method']}); "
-            f"{facts['train']} training, {facts['validation']} validation, {facts['test']} test queries; "
-            f"device {facts['device']}"
-        )
+        print_status(_beginning(facts))
 
     def epoch(self, line: dict[str, Any]) -> None:
-        print_status(
-            f"epoch {line['epoch']}: loss {line['train_loss']:.4f}, validation loss {line['validation_loss']:.4f}, "
-            f"answers right {line['validation_answer_accuracy']:.4f}"
-        )
+        print_status(f"epoch {line['epoch']}: {_told(line)}")
+        for sentence in line.get("warnings", ()):
+            print_status(f"  ! {sentence}")
 
 
 class Live(Plain):
@@ -45,6 +40,7 @@ class Live(Plain):
         console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
         self.bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True)
         self.told = ""
+        self.warned: set[str] = set()
 
     def started(self, facts: dict[str, Any]) -> None:
         super().started(facts)
@@ -62,7 +58,33 @@ class Live(Plain):
         )
 
     def epoch(self, line: dict[str, Any]) -> None:
-        self.told = f"validation: answers right {line['validation_answer_accuracy']:.4f}"
+        self.told = _told(line)
+        names = [symptom["name"] for symptom in line.get("symptoms", ())]
+        for name, sentence in zip(names, line.get("warnings", ()), strict=True):
+            if name not in self.warned:  # once, not after every epoch while it lasts
+                self.bar.console.print(f"epoch {line['epoch']}: {sentence}", markup=False, highlight=False)
+        self.warned = set(names)
 
     def finished(self) -> None:
         self.bar.stop()
+
+
+def _beginning(facts: dict[str, Any]) -> str:
+    if "query" in facts:
+        return (
+            f"{facts['query']}: {facts['answers']} answers, circuit of {facts['nodes']} nodes ({facts['method']}); "
+            f"{facts['train']} training, {facts['validation']} validation, {facts['test']} test queries; "
+            f"device {facts['device']}"
+        )
+    stages = "; ".join(f"{name}: {what}" for name, what in facts["stages"].items())
+    return f"{facts['train']} images of {facts['data']}; {stages}; device {facts['device']}"
+
+
+def _told(line: dict[str, Any]) -> str:
+    if "stage" not in line:
+        return (
+            f"loss {line['train_loss']:.4f}, validation loss {line['validation_loss']:.4f}, "
+            f"answers right {line['validation_answer_accuracy']:.4f}"
+        )
+    accuracy = f", accuracy {line['aligned_accuracy']:.4f}" if "aligned_accuracy" in line else ""
+    return f"{line['stage']}, loss {line['train_loss']:.4f}{accuracy}"

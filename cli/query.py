@@ -21,9 +21,10 @@ def query(file: Path, trust: bool, as_json: bool) -> None:
         raise UsageError("there is no such program file", where=str(file), hint="give the path of a .pl file")
     from nesy_gedi.logic.program import Program
     from nesy_gedi.logic.queries import answer_queries
+    from nesy_gedi.training.runs import VERSION
 
     answers = answer_queries(Program.load(file, trusted=trust))
     if as_json:
-        print_json({"version": 1, "program": str(file), "answers": answers})
+        print_json({"version": VERSION, "program": str(file), "answers": answers})
     else:
         print_table([[term, f"{p:.6g}"] for term, p in answers.items()], ["answer", "probability"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nesy_gedi.cli.output import print_table
-from nesy_gedi.metrics import CONCEPT_METRICS
+from nesy_gedi.metrics import CONCEPT_METRICS, Metric
 
 
 def print_result(document: dict[str, Any], report: Path | None = None) -> None:
@@ -33,3 +34,85 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
     if report is not None and report.exists():
         click.echo(f"report: {report}")
     click.echo(document["run"])
+
+
+def print_pretraining(document: dict[str, Any], report: Path | None = None) -> None:
+    """What the clusters and features are worth, what has collapsed, and - last - the run folder."""
+    from nesy_gedi.metrics.clustering import CLUSTERING_METRICS
+
+    metrics = document["metrics"]
+    click.echo(
+        f"{document['objective']} on {document['data']}, seed {document['seed']}: {document['clusters']} clusters, "
+        f"{document['images']['test']} test images, no label used"
+    )
+    _print_values(metrics, CLUSTERING_METRICS)
+    _print_probes(metrics)
+    print_collapse(document["collapse"], document["warnings"])
+    click.echo(f"time {document['time']['total_s']:.1f} s")
+    if report is not None and report.exists():
+        click.echo(f"report: {report}")
+    click.echo(document["run"])
+
+
+def print_dry_pretraining(document: dict[str, Any]) -> None:
+    """The sizes of a dry run, its stages, and the effective recipe."""
+    shape = " x ".join(map(str, document["image_shape"]))
+    facts = {
+        "objective": document["objective"],
+        "data": f"{document['data']}: {document['train']} training, {document['test']} test images of {shape}",
+        "clusters": document["clusters"],
+        "encoder": f"{document['parameters']} parameters",
+        "device": document["device"],
+    }
+    for key, value in facts.items():
+        click.echo(f"{key:<12} {value}")
+    click.echo()
+    columns = ("objective", "trains", "epochs", "steps", "batch_size", "clusters", "parameters", "first_loss")
+    rows = [[name, *(_shown(stage[column]) for column in columns)] for name, stage in document["stages"].items()]
+    print_table(rows, ["stage", *(column.replace("_", " ") for column in columns)])
+    click.echo(f"\n{document['recipe']}".rstrip())
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def print_diagnosis(document: dict[str, Any]) -> None:
+    """Every network's features, clusters and collapse."""
+    from nesy_gedi.metrics.clustering import CLUSTERING_METRICS
+    from nesy_gedi.metrics.symptoms import IDEALISED
+
+    for name, found in document["networks"].items():
+        click.echo(f"{name} on {found['images']} test images of {document['data']}")
+        if "ami" in found["metrics"]:
+            click.echo("clusters:")
+            _print_values(found["metrics"], CLUSTERING_METRICS)
+        click.echo("features:")
+        _print_probes(found["metrics"])
+        _print_values(found["idealised"], IDEALISED)
+        print_collapse(found["collapse"], found["warnings"], "test images")
+
+
+def print_collapse(values: dict[str, float], warnings: list[str], images: str = "training images") -> None:
+    """Every diagnostic with what good and bad look like; then what has collapsed."""
+    from nesy_gedi.metrics.symptoms import DIAGNOSTICS
+
+    click.echo(f"collapse, on {images}:")
+    _print_values(values, DIAGNOSTICS)
+    for sentence in warnings:
+        click.echo(f"  ! {sentence}")
+    if not warnings:
+        click.echo("  no collapse")
+
+
+def _print_probes(metrics: dict[str, Any]) -> None:
+    click.echo(
+        f"  probes with {metrics['probe_labels']} labels: linear {metrics['linear_probe']:.4f}, "
+        f"neighbours {metrics['neighbour_probe']:.4f}"
+    )
+
+
+def _print_values(values: dict[str, Any], metrics: Sequence[Metric]) -> None:
+    shown = [(m, values[m.key]) for m in metrics if m.key in values]
+    rows = [[f"  {m.label}", "-" if value is None else f"{value:.4f}", m.meaning] for m, value in shown]
+    print_table(rows, ["", "", ""])

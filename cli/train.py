@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nesy_gedi.cli import options
-from nesy_gedi.cli.output import print_json, print_status
+from nesy_gedi.cli.interruption import StopOnce
+from nesy_gedi.cli.output import print_json
 from nesy_gedi.cli.results import print_result
 from nesy_gedi.errors import UsageError
 
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 @click.argument("program", required=False)
 @options.data_options
 @options.query
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; else a new one below runs/.")
-@click.option("--force", is_flag=True, help="Replace the run folder when it exists.")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue an interrupted run exactly.")
+@options.run_options
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Initial weights, validation split, training queries and their order."
 )
@@ -87,7 +84,7 @@ def train(
         )
         print_json(document) if as_json else click.echo(_dry_run_text(document))
         return
-    with _StopOnce() as stop:
+    with StopOnce() as stop:
         trained = training.train(
             chosen,
             recipe,
@@ -108,52 +105,15 @@ def train(
         print_result(trained.document, report=trained.run.report_file)
 
 
-class _StopOnce:
-    """The first Ctrl-C asks to stop after the step; the second stops at once. A request to terminate is the same.
-
-    Until the first step is done there is nothing to save: then the first one stops at once.
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.stepped = False
-
-    def __enter__(self) -> _StopOnce:
-        self.before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def __call__(self) -> bool:
-        self.stepped = True
-        return self.asked
-
-    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
-        if self.asked or not self.stepped:
-            raise KeyboardInterrupt
-        self.asked = True
-        print_status("stopping after this step (Ctrl-C again stops at once) ...")
-
-
 def _resumed(
     resume: Path, program: str | None, source: str | None, overrides: dict[str, Any], out: Path | None, trust: bool
 ) -> tuple[Program, Recipe]:
     """The program and recipe of a run; anything given beside it must agree with it."""
     from nesy_gedi.logic.program import Program
+    from nesy_gedi.training.adoption import adopt_pretrained
     from nesy_gedi.training.bundled import find_program
     from nesy_gedi.training.recipe import NetworkRecipe, load_recipe
     from nesy_gedi.training.runs import open_run
-
-    def value_of(recipe: Recipe, key: str) -> Any:
-        found: Any = recipe
-        for part in key.split("."):
-            # A network that the recipe does not describe has the defaults.
-            found = found.get(part, NetworkRecipe()) if isinstance(found, dict) else getattr(found, part)
-        return found
 
     run = open_run(resume)
     recipe, own = run.recipe(), run.program(trusted=trust)
@@ -167,15 +127,11 @@ def _resumed(
         )
     if source is not None:
         overrides = {**overrides, "data.source": source}
-    asked = load_recipe(run.recipe_file, overrides=overrides)  # refuses unknown keys and wrong types
-    for key in overrides:
-        stored, wanted = value_of(recipe, key), value_of(asked, key)
-        if stored != wanted:
-            raise UsageError(
-                f"{key} is {stored!r} in the run and {wanted!r} on the command line",
-                where=str(resume),
-                hint="leave the option out to continue, or start a new run with it",
-            )
+    # The folder of a pretraining stands for what the run's recipe says in its place.
+    asked = adopt_pretrained(load_recipe(run.recipe_file, overrides=overrides))  # refuses unknown keys and wrong types
+    weights = [f"networks.{name}.weights" for name in asked.networks if f"networks.{name}.encoder" in overrides]
+    # A network that the recipe does not describe has the defaults.
+    options.refuse_conflicts(recipe, asked, [*overrides, *weights], where=str(resume), absent=NetworkRecipe())
     return own, recipe
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,21 @@ COMMAND = [sys.executable, "-c", "from nesy_gedi.cli.main import main; main()"]
 
 TINY = ("--limit", "40", "--epochs", "1", "--device", "cpu")
 """A run of about half a second."""
+
+
+def settings(*assignments: str) -> tuple[str, ...]:
+    """Each as ``--set``."""
+    return tuple(argument for each in assignments for argument in ("--set", each))
+
+
+TINY_PRETRAIN = (
+    *("--data", "digits", "--limit", "120", "--device", "cpu"),
+    *settings('sequence=["features","clusters"]', "network.width=4"),
+    *(f"--set=stages.{name}.{key}" for name in ("features", "clusters") for key in ("epochs=1", "passes=1")),
+    *settings("stages.features.batch_size=60", "stages.features.hidden=16", "stages.features.output=16"),
+    *settings("stages.clusters.batch_size=60", "stages.clusters.restarts=1"),
+)
+"""A pretraining of about half a second; an objective may follow."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +64,14 @@ Run = Callable[..., Outcome]
 def nothing_but(*names: str) -> None:
     """The working folder holds these and nothing half-written."""
     assert sorted(path.name for path in Path().iterdir()) == sorted(names)
+
+
+def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> str:
+    """Read progress until ``epoch`` is done; what was read."""
+    assert process.stderr is not None
+    read = ""
+    for line in process.stderr:
+        read += line
+        if line.startswith(f"epoch {epoch}:"):
+            return read
+    raise AssertionError(f"epoch {epoch} never came:\n{read}")

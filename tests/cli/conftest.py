@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import COMMAND, TINY, Outcome, Run
+from command_runs import COMMAND, TINY, TINY_PRETRAIN, Outcome, Run
 
 from nesy_gedi.cli.main import main
 
@@ -61,6 +61,16 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("finished") / "run"
     with pytest.raises(SystemExit) as caught:
         main(["train", "addition", *TINY, "--quiet", "--out", str(path)])
+    assert caught.value.code == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_pretraining(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished pretraining to copy from; read only."""
+    path = tmp_path_factory.mktemp("finished") / "pretraining"
+    with pytest.raises(SystemExit) as caught:
+        main(["pretrain", *TINY_PRETRAIN, "--quiet", "--out", str(path)])
     assert caught.value.code == 0
     return path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import TINY, Run
+from command_runs import TINY, TINY_PRETRAIN, Run
 
 RESULT_KEYS = (
     "program",
@@ -23,6 +23,19 @@ RESULT_KEYS = (
     "time.network_s",
     "time.logic_s",
     "time.grounding_s",
+)
+
+PRETRAINING_KEYS = (
+    "objective",
+    "run",
+    "metrics.ami",
+    "metrics.nmi",
+    "metrics.nmi_random",
+    "metrics.aligned_accuracy",
+    "collapse.center",
+    "collapse.effective_rank",
+    "collapse.code_usage",
+    "collapse.intracluster",
 )
 
 
@@ -49,6 +62,35 @@ def test_train_evaluate_and_resume(run: Run) -> None:
             assert isinstance(found[key], (int, float)), key
 
 
+def test_pretrain_and_resume(run: Run) -> None:
+    for command in (["pretrain", *TINY_PRETRAIN, "--out", "out"], ["pretrain", "--resume", "out"]):
+        outcome = run(*command, "--json")
+        assert outcome.code == 0, outcome.err
+        document = outcome.document
+        assert document["version"] == 1
+        found = {key: value(document, key) for key in PRETRAINING_KEYS}
+        assert (found["objective"], found["run"]) == ("falcon", "out")
+        for key in PRETRAINING_KEYS[2:]:
+            assert isinstance(found[key], float), key
+        assert document["stages"].keys() == {"features", "clusters"}
+        assert (document["seed"], document["data"], document["clusters"]) == (0, "digits", 10)
+
+
+def test_diagnose(run: Run, finished_pretraining: Path, finished_run: Path) -> None:
+    for target, network in ((finished_pretraining, "encoder"), (finished_run, "digit_net"), ("conv", "conv")):
+        outcome = run("diagnose", target, "--json")
+        assert outcome.code == 0, outcome.err
+        assert outcome.err == ""
+        document = outcome.document
+        assert (document["version"], document["target"], document["data"]) == (1, str(target), "digits")
+        found = document["networks"][network]
+        for key in ("collapse.center", "collapse.effective_rank", "metrics.linear_probe", "metrics.neighbour_probe"):
+            assert isinstance(value(found, key), float), key
+        assert ("ami" in found["metrics"]) == ("code_usage" in found["collapse"]) == (target != "conv")
+        assert isinstance(found["warnings"], list)
+        assert {"linear_predictability", "invariance_ratio", "dimension_ratio", "nc1"} == found["idealised"].keys()
+
+
 def test_ground(run: Run) -> None:
     document = run("ground", "addition", "--json").document
     assert document["version"] == 1
@@ -69,7 +111,7 @@ def test_query(run: Run, write: Callable[[str, str], Path]) -> None:
     ("command", "names"),
     [
         ("programs", {"addition", "multi_addition"}),
-        ("data", {"digits", "mnist", "fashion-mnist", "kmnist", "svhn", "cifar10"}),
+        ("data", {"digits", "mnist", "fashion-mnist", "kmnist", "svhn", "cifar10", "shapes", "moons", "circles"}),
         ("doctor", {"torch", "problog", "pysdd", "python", "devices"}),
     ],
 )
@@ -81,7 +123,14 @@ def test_lists(run: Run, command: str, names: set[str]) -> None:
 
 
 def test_an_error_leaves_stdout_empty(run: Run) -> None:
-    for command in (["train", "additoin"], ["evaluate", "nowhere"], ["ground", "additoin"], ["query", "nowhere.pl"]):
+    for command in (
+        ["train", "additoin"],
+        ["pretrain", "--objective", "falcom"],
+        ["evaluate", "nowhere"],
+        ["diagnose", "nowhere"],
+        ["ground", "additoin"],
+        ["query", "nowhere.pl"],
+    ):
         outcome = run(*command, "--json")
         assert outcome.code in (1, 2)
         assert outcome.out == ""

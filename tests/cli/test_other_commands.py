@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from command_runs import Run
 
-COMMANDS = ("train", "evaluate", "ground", "query", "programs", "data", "doctor")
+COMMANDS = ("train", "pretrain", "evaluate", "diagnose", "ground", "query", "programs", "data", "doctor")
 
 
 def test_help_names_every_command(run: Run) -> None:
@@ -19,6 +19,14 @@ def test_help_names_every_command(run: Run) -> None:
     for command in COMMANDS:
         assert f"\n  {command} " in outcome.out
         assert "Usage: nesy-gedi " + command in run(command, "--help").out
+
+
+def test_what_the_help_of_pretrain_says_is_true(run: Run) -> None:
+    shown = run("pretrain", "--help").out
+    for option in ("--data", "--objective", "--recipe", "--encoder", "--limit", "--set", "--resume", "--force"):
+        assert f"  {option} " in shown
+    assert "--epochs" not in shown  # there are several stages: --set stages.NAME.epochs
+    run("pretrain", "--epochs", "1").failed(2, "No such option", "--epochs")
 
 
 def test_version(run: Run) -> None:
@@ -58,6 +66,16 @@ def test_data(run: Run) -> None:
     rows = {line.split()[0]: line for line in run("data", "--data-dir", "nowhere").out.splitlines()}
     assert "embedded" in rows["digits"]
     assert "missing" in rows["mnist"]
+    for points in ("moons", "circles"):
+        name, status, shape, classes, count, *counts = rows[points].split()
+        assert (name, status, shape, classes, count, counts) == (
+            points,
+            "embedded",
+            "2",
+            "class",
+            "(2)",
+            ["4000", "1000"],
+        )
 
 
 def test_doctor_shows_a_broken_backend_with_its_error_and_the_fix(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,23 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import Run, nothing_but
+from command_runs import Run, nothing_but, wait_for_epoch
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 LONG = ("train", "addition", "--limit", "200", "--epochs", "30", "--device", "cpu", "--out", "my run")
 LIMIT = 60
-
-
-def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> str:
-    """Read progress until ``epoch`` is done; what was read."""
-    assert process.stderr is not None
-    read = ""
-    for line in process.stderr:
-        read += line
-        if line.startswith(f"epoch {epoch}:"):
-            return read
-    raise AssertionError(f"epoch {epoch} never came:\n{read}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
