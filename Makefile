@@ -31,6 +31,9 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/clustering.py --results build/clustering.jsonl
 
 # Random programs against problog and brute force; make test runs a few of them.
 fuzz: $(STAMP)

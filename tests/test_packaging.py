@@ -29,7 +29,7 @@ SHIPPED = {
     "programs": "nesy_gedi/programs",
     "datasets": "nesy_gedi/datasets",
 }
-RESOURCES = {"programs": ("*.pl", "*.toml"), "datasets": ("*.toml",)}
+RESOURCES = {"nesy_gedi/training": ("*.toml",), "programs": ("*.pl", "*.toml"), "datasets": ("*.toml",)}
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
 
 
@@ -108,7 +108,7 @@ def test_nesy_gedi_is_the_only_top_level_name(built: Built) -> None:
 def test_every_program_and_data_card_is_in_the_wheel(built: Built) -> None:
     paths = resources(built.source)
     assert {path.suffix for path in paths} == {".pl", ".toml"}
-    assert {path.parts[0] for path in paths} == set(RESOURCES)
+    assert {path.parent.as_posix() for path in paths} == set(RESOURCES)
     missing = [path for path in paths if built.wheel.get(in_wheel(path)) != (built.source / path).read_bytes()]
     assert not missing
 
