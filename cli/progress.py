@@ -23,24 +23,35 @@ def make_listener(quiet: bool) -> Listener:
 class Plain(Listener):
     """One line an epoch."""
 
+    def __init__(self) -> None:
+        self.warned: set[str] = set()
+
     def started(self, facts: dict[str, Any]) -> None:
         print_status(_beginning(facts))
 
     def epoch(self, line: dict[str, Any]) -> None:
         print_status(f"epoch {line['epoch']}: {_told(line)}")
-        for sentence in line.get("warnings", ()):
+        for sentence in self.new_warnings(line):
             print_status(f"  ! {sentence}")
+
+    def new_warnings(self, line: dict[str, Any]) -> list[str]:
+        """What is wrong now and was not after the epoch before: once, not after every epoch while it lasts."""
+        names = [symptom["name"] for symptom in line.get("symptoms", ())]
+        pairs = zip(names, line.get("warnings", ()), strict=True)
+        found = [sentence for name, sentence in pairs if name not in self.warned]
+        self.warned = set(names)
+        return found
 
 
 class Live(Plain):
     """A bar for the epoch under way, and what the last validation said."""
 
     def __init__(self) -> None:
+        super().__init__()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
         self.bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=console, transient=True)
         self.told = ""
-        self.warned: set[str] = set()
 
     def started(self, facts: dict[str, Any]) -> None:
         super().started(facts)
@@ -59,11 +70,8 @@ class Live(Plain):
 
     def epoch(self, line: dict[str, Any]) -> None:
         self.told = _told(line)
-        names = [symptom["name"] for symptom in line.get("symptoms", ())]
-        for name, sentence in zip(names, line.get("warnings", ()), strict=True):
-            if name not in self.warned:  # once, not after every epoch while it lasts
-                self.bar.console.print(f"epoch {line['epoch']}: {sentence}", markup=False, highlight=False)
-        self.warned = set(names)
+        for sentence in self.new_warnings(line):
+            self.bar.console.print(f"epoch {line['epoch']}: {sentence}", markup=False, highlight=False)
 
     def finished(self) -> None:
         self.bar.stop()
