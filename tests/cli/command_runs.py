@@ -31,6 +31,15 @@ TINY_PRETRAIN = (
 """A pretraining of about half a second; an objective may follow."""
 
 
+def measured(document: dict[str, Any]) -> dict[str, Any]:
+    """What a pretraining's document says about the result: nothing that the clock decides."""
+    stages = {
+        name: {key: value for key, value in stage.items() if key != "measuring_s"}
+        for name, stage in document["stages"].items()
+    }
+    return {**{key: document[key] for key in ("metrics", "collapse", "warnings")}, "stages": stages}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command returned and wrote."""
