@@ -117,6 +117,12 @@ def load(argument: str, source: str | None, overrides: dict[str, Any], trust: bo
     return Program.load(found.path, trusted=trust), load_recipe(found.recipe, source=source, overrides=overrides)
 
 
+def refuse_another_folder(out: Path | None, resume: Path) -> None:
+    """Refuse to continue a run in another folder."""
+    if out is not None and out != resume:
+        raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
+
+
 def refuse_conflicts(stored: Any, asked: Any, keys: Iterable[str], *, where: str, absent: Any = None) -> None:
     """Refuse to continue a run with other values than its own.
 

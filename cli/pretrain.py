@@ -120,8 +120,7 @@ def _resumed(resume: Path, overrides: dict[str, Any], recipe_file: Path | None, 
     from nesy_gedi.training.runs import open_pretraining
 
     run = open_pretraining(resume)
-    if out is not None and out != resume:
-        raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
+    options.refuse_another_folder(out, resume)
     if recipe_file is not None:
         raise UsageError("--recipe conflicts with --resume: a run has its own", hint="leave --recipe out")
     stored = run.recipe()

@@ -31,9 +31,7 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         f"time {total:.1f} s: network {network:.1f} s, circuit {logic:.1f} s ({logic / step:.1%} of a step), "
         f"grounding {spent['grounding_s']:.2f} s"
     )
-    if report is not None and report.exists():
-        click.echo(f"report: {report}")
-    click.echo(document["run"])
+    _print_place(document, report)
 
 
 def print_pretraining(document: dict[str, Any], report: Path | None = None) -> None:
@@ -49,6 +47,11 @@ def print_pretraining(document: dict[str, Any], report: Path | None = None) -> N
     _print_probes(metrics)
     print_collapse(document["collapse"], document["warnings"])
     click.echo(f"time {document['time']['total_s']:.1f} s")
+    _print_place(document, report)
+
+
+def _print_place(document: dict[str, Any], report: Path | None) -> None:
+    """The report where there is one and, on the last line, the run folder: scripts read it there."""
     if report is not None and report.exists():
         click.echo(f"report: {report}")
     click.echo(document["run"])

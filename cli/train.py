@@ -117,8 +117,7 @@ def _resumed(
 
     run = open_run(resume)
     recipe, own = run.recipe(), run.program(trusted=trust)
-    if out is not None and out != resume:
-        raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
+    options.refuse_another_folder(out, resume)
     if program is not None and Program.load(find_program(program).path).fingerprint != own.fingerprint:
         raise UsageError(
             f"the run was trained with {run.environment().get('program', own.source.name)}, not with {program}",

@@ -19,6 +19,19 @@ ITERATIONS = 1000
 """Enough for L-BFGS to converge on standardised features."""
 
 
+def probe_metrics(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
+) -> dict[str, float | int]:
+    """What documents say of features: both probes, and the number of labels that they were given; arguments and errors
+    as :func:`linear_probe`."""
+    known, asked = (train_features, train_labels), (test_features, test_labels)
+    return {
+        "linear_probe": linear_probe(*known, *asked),
+        "neighbour_probe": neighbour_probe(*known, *asked),
+        "probe_labels": len(train_labels),
+    }
+
+
 def linear_probe(
     train_features: Tensor,
     train_labels: Tensor,

@@ -16,13 +16,13 @@ from nesy_gedi.errors import DataError, RecipeError, RunError, UsageError, did_y
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.metrics.clustering import clustering_metrics
 from nesy_gedi.metrics.idealised import dimension_ratio, invariance_ratio, linear_predictability, nc1
-from nesy_gedi.metrics.probes import PROBE_LABELS, linear_probe, neighbour_probe
+from nesy_gedi.metrics.probes import PROBE_LABELS, probe_metrics
 from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.devices import choose_device
-from nesy_gedi.training.preparation import check_encoder
+from nesy_gedi.training.preparation import check_encoder, count_classes
 from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainRecipe
 from nesy_gedi.training.pretrained import load_perception, make_perception
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
@@ -157,14 +157,9 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
     perception = subject.perception.to(device).eval()
     test, train = images.test.sample(IMAGES, seed=0), images.train.sample(PROBE_LABELS, seed=0)
     truth, known = (part.labels[subject.attribute].index for part in (test, train))
-    classes = len(images.test.labels[subject.attribute].classes)
-    if classes < 2:
-        raise DataError(
-            f"{images.name} has one class of {subject.attribute}: there is nothing to tell apart",
-            hint="use data with two classes or more",
-        )
-    check_finite(encode(perception, test.images.to(device)))
-    look = look_at(perception, test.images.to(device), subject.augmentation, seed=0)
+    classes = count_classes(images, subject.attribute)
+    check_finite(seen := encode(perception, test.images.to(device)))
+    look = look_at(perception, test.images.to(device), subject.augmentation, seed=0, features=seen)
     features = encode(perception, train.images.to(device)).cpu()
     log_p = _log_probabilities(perception, look, device) if subject.clusters else None
     collapse = look.diagnose(log_p)
@@ -173,11 +168,7 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
         "collapse": collapse,
         "warnings": [warning.sentence for warning in collapse_warnings(collapse, classes)],
         "idealised": _idealised(look, truth, classes),
-        "metrics": {
-            "linear_probe": linear_probe(features, known, look.features, truth),
-            "neighbour_probe": neighbour_probe(features, known, look.features, truth),
-            "probe_labels": len(train),
-        },
+        "metrics": probe_metrics(features, known, look.features, truth),
     }
     if log_p is not None:
         found["metrics"] |= clustering_metrics(truth, log_p.argmax(1), classes, log_p.shape[1])

@@ -41,16 +41,27 @@ def find_images(recipe: PretrainRecipe, folder: Path | None, download: bool) -> 
             where="data.attribute",
             hint=did_you_mean(attribute, found.train.labels),
         )
-    if len(found.train.labels[attribute].classes) < 2:
-        raise DataError(
-            f"{recipe.data.source} has one class of {attribute}: there is nothing to tell apart",
-            hint="use data with two classes or more",
-        )
+    count_classes(found, attribute)
     if limit > len(found.train):
         raise RecipeError(
             f"{recipe.data.source} has {len(found.train)} training images, not {limit}", where="data.limit"
         )
     return ImageSplits(found.name, found.train.sample(limit, recipe.seed), found.test) if limit else found
+
+
+def count_classes(images: ImageSplits, attribute: str) -> int:
+    """How many classes of an attribute there are.
+
+    Raises:
+        DataError: a single one.
+    """
+    classes = len(images.train.labels[attribute].classes)
+    if classes < 2:
+        raise DataError(
+            f"{images.name} has one class of {attribute}: there is nothing to tell apart",
+            hint="use data with two classes or more",
+        )
+    return classes
 
 
 def prepare(recipe: PretrainRecipe, images: ImageSplits, device: str, trusted: bool) -> Setting:

@@ -19,7 +19,7 @@ from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import Interrupted, NesyGediWarning, RunError
 from nesy_gedi.files import write_json
 from nesy_gedi.metrics.clustering import clustering_metrics
-from nesy_gedi.metrics.probes import PROBE_LABELS, linear_probe, neighbour_probe
+from nesy_gedi.metrics.probes import PROBE_LABELS, probe_metrics
 from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception
@@ -237,11 +237,7 @@ def _document(setting: Setting, run: PretrainingRun, device: str, own: dict[str,
     metrics = clustering_metrics(truth, log_p.argmax(1).cpu(), setting.classes, log_p.shape[1])
     labelled = images.train.sample(PROBE_LABELS, recipe.seed)
     known = (encode(perception, labelled.images.to(setting.device)).cpu(), labelled.labels[attribute].index)
-    metrics |= {
-        "linear_probe": linear_probe(*known, features.cpu(), truth),
-        "neighbour_probe": neighbour_probe(*known, features.cpu(), truth),
-        "probe_labels": len(labelled),
-    }
+    metrics |= probe_metrics(*known, features.cpu(), truth)
     return {
         "version": VERSION,
         "objective": recipe.objective,

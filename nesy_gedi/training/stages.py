@@ -236,10 +236,16 @@ class Look:
         return diagnose(self.features, self.views, known, self.neighbours, prior)
 
 
-def look_at(perception: Perception, images: Tensor, augmentation: Augmentation, seed: int) -> Look:
-    """Encode images (on the perception's device) and two views of each, with random numbers of their own."""
+def look_at(
+    perception: Perception, images: Tensor, augmentation: Augmentation, seed: int, features: Tensor | None = None
+) -> Look:
+    """Encode images (on the perception's device) and two views of each, with random numbers of their own.
+
+    Args:
+        features: of the images (n, d), where they are known already.
+    """
     with own_random_numbers(seed, images.device):
-        features = encode(perception, images)
+        features = encode(perception, images) if features is None else features
         views = torch.stack([encode(perception, augment(images, augmentation)) for _ in range(2)], 1)
     constant = bool((features == features[0]).all())
     neighbours = None if constant else nearest_neighbours(features, min(PROBE_NEIGHBOURS, len(features) - 1)).cpu()
