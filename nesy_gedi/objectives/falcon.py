@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nesy_gedi.errors import UsageError, did_you_mean
 from nesy_gedi.objectives.objective import Objective, Pair, check_number
-from nesy_gedi.objectives.terms import forward_prior, reverse_prior, symmetric_cross_entropy, unit
+from nesy_gedi.objectives.terms import balance, reverse_prior, symmetric_cross_entropy, unit
 
 FORMS = ("l2", "tanh")
 """The paper's text and the released code, by what they do to a projection."""
@@ -49,7 +49,7 @@ def l2_form(log_p1: Tensor, log_p2: Tensor) -> tuple[Tensor, Tensor]:
     """
     uniform = log_p1.new_full((log_p1.shape[1],), 1.0 / log_p1.shape[1])
     invariance = symmetric_cross_entropy(log_p1, log_p2)
-    return invariance, (forward_prior(log_p1, uniform) + forward_prior(log_p2, uniform)) / 2
+    return invariance, balance(log_p1, log_p2, uniform)
 
 
 def tanh_form(log_p1: Tensor, log_p2: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nesy_gedi.errors import UsageError
 from nesy_gedi.objectives.objective import Objective, Pair, check_number
-from nesy_gedi.objectives.terms import forward_prior, symmetric_cross_entropy
+from nesy_gedi.objectives.terms import balance, symmetric_cross_entropy
 
 PRIOR_SUM_TOLERANCE = 1e-4
 """How far a given prior may sum from one."""
@@ -30,19 +30,10 @@ def generative(data: Tensor, samples: Tensor) -> Tensor:
     return energy(data).mean() - energy(samples).mean()
 
 
-def balance(log_p1: Tensor, log_p2: Tensor, prior: Tensor) -> Tensor:
-    """PRIOR = -½ Σ_v Σ_j π_j log p̄_vj of two (n, c) log-probabilities and a prior π (c,).
-
-    Averaged over the views v rather than taken of both stacked: each view is a sample of the data with a bound of its
-    own, and by Jensen's inequality the average is the larger, so both views must be balanced.
-    """
-    return (forward_prior(log_p1, prior) + forward_prior(log_p2, prior)) / 2
-
-
 class Gedi(Objective):
     """L = λ_gen GEN + λ_inv INV + λ_prior PRIOR, the negative of a lower bound on the data's log-likelihood.
 
-    GEN is :func:`generative`, PRIOR :func:`balance`, and INV = ½ [CE(p1, p2) + CE(p2, p1)].
+    GEN is :func:`generative`, PRIOR :func:`~nesy_gedi.objectives.terms.balance`, and INV = ½ [CE(p1, p2) + CE(p2, p1)].
 
     Source: Sansone and Manhaeve, "GEDI: Generative and discriminative training for self-supervised learning", arXiv
     2212.13425; "Learning symbolic representations through joint generative and discriminative training", arXiv

@@ -73,6 +73,15 @@ def forward_prior(log_p: Tensor, prior: Tensor) -> Tensor:
     return -(prior * log_marginal(log_p).masked_fill(prior == 0.0, 0.0)).sum()
 
 
+def balance(log_p1: Tensor, log_p2: Tensor, prior: Tensor) -> Tensor:
+    """PRIOR = -½ Σ_v Σ_j π_j log p̄_vj of two (n, c) log-probabilities and a prior π (c,).
+
+    Averaged over the views v rather than taken of both stacked: each view is a sample of the data with a bound of its
+    own, and by Jensen's inequality the average is the larger, so both views must be balanced.
+    """
+    return (forward_prior(log_p1, prior) + forward_prior(log_p2, prior)) / 2
+
+
 def reverse_prior(log_p: Tensor) -> Tensor:
     """KL(p̄ ‖ U) = Σ_j p̄_j log(c p̄_j) for (n, c) log-probabilities: 0 when balanced, log c when all in one cluster.
 
