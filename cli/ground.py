@@ -48,8 +48,9 @@ def ground(
         print_json({"version": VERSION, "program": chosen.source.name, "forms": [form]})
         return
     print_table([[key, _shown(value)] for key, value in form.items()], ["", ""])
-    shown = ", ".join(circuit.answers[:20]) + (", ..." if len(circuit.answers) > 20 else "")
-    click.echo(f"answers: {shown}")
+    first = [*circuit.answers[:20], *(["..."] if len(circuit.answers) > 20 else [])]
+    # The values of an answer are joined by commas.
+    click.echo(f"answers: {('; ' if len(reasoner.form.outputs) > 1 else ', ').join(first)}")
 
 
 def _shown(value: object) -> object:

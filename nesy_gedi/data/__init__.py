@@ -4,7 +4,7 @@ from nesy_gedi.data.cards import Card, load_card
 from nesy_gedi.data.image_sets import ImageSet, ImageSplits, Labels, split_validation
 from nesy_gedi.data.images import DataDescription, available, describe, load_images
 from nesy_gedi.data.neighbours import nearest_neighbours
-from nesy_gedi.data.queries import Queries, draw_tuples
+from nesy_gedi.data.queries import Outside, Queries, draw_kinds, draw_tuples
 from nesy_gedi.data.shapes import generate_shapes
 from nesy_gedi.data.views import Augmentation, augment
 
@@ -15,10 +15,12 @@ __all__ = [
     "ImageSet",
     "ImageSplits",
     "Labels",
+    "Outside",
     "Queries",
     "augment",
     "available",
     "describe",
+    "draw_kinds",
     "draw_tuples",
     "generate_shapes",
     "load_card",

@@ -19,6 +19,7 @@ from nesy_gedi.data.image_sets import ImageSet, ImageSplits, Labels, split_valid
 from nesy_gedi.data.readers import read_cifar, read_digits, read_mnist, read_svhn
 from nesy_gedi.data.shapes import generate_shapes
 from nesy_gedi.data.toy import generate_circles, generate_moons
+from nesy_gedi.data.traffic import generate_traffic
 from nesy_gedi.errors import DataError, NesyGediError
 
 __all__ = [
@@ -40,6 +41,9 @@ _EMBEDDED: dict[str, Callable[[Card], ImageSet]] = {
     "shapes": lambda card: generate_shapes(card.train + card.test, EMBEDDED_SEED),
     "moons": lambda card: generate_moons(card, EMBEDDED_SEED),
     "circles": lambda card: generate_circles(card, EMBEDDED_SEED),
+    "traffic": lambda card: generate_traffic(card.train + card.test, EMBEDDED_SEED),
+    # another seed, so that no scene has the noise of an ordinary one
+    "traffic-emergency": lambda card: generate_traffic(card.train + card.test, EMBEDDED_SEED + 1, emergency=True),
 }
 _FROM_FILES: dict[str, Callable[[Card, FoundFiles], tuple[ImageSet, ImageSet]]] = {
     "mnist": read_mnist,

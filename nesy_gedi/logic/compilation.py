@@ -62,19 +62,19 @@ def compile_form(
         if (found := cache.load(key)) is not None:
             return replace(Circuit(**found), cached=True)
     started = time.perf_counter()
-    grounded = ground(program, [form.goal()])
+    grounded = ground(program, [form.goal()], form.rules())
     answers = _by_text(
         grounded, [(answer_text(form, term), node) for term, node in grounded.answers if not _is_open(term)]
     )
     if form.outputs:  # an answer whose proofs contradict themselves is none
         answers = {text: node for text, node in answers.items() if node != FALSE}
-    if not answers:
+    circuit = _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget(), drop=bool(form.outputs))
+    if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
             where=program.source.name,
             hint="check the rules for this predicate; a missing rule or a failing comparison leaves nothing",
         )
-    circuit = _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
     if cache is not None and key is not None:
         cache.store(key, circuit)
     return circuit
@@ -96,22 +96,35 @@ def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str,
     return nodes
 
 
-def _to_circuit(grounded: GroundProgram, answers: dict[str, int], ground_s: float, budget: Budget) -> Circuit:
+def _to_circuit(
+    grounded: GroundProgram, answers: dict[str, int], ground_s: float, budget: Budget, *, drop: bool = False
+) -> Circuit:
+    """The circuit of ``answers``; ``drop`` leaves out those that turn out to contradict themselves."""
     started = time.perf_counter()
-    formula = grounded.formula
     ordered = sorted(answers, key=_answer_order)
-    roots = [formula.conjoin([answers[text], grounded.evidence]) for text in ordered] + [grounded.evidence]
-    violations = find_violations(formula, roots)
-    formula, roots = extract_circuit(formula, roots, {violation.node for violation in violations}, budget)
+    asked = [grounded.formula.conjoin([answers[text], grounded.evidence]) for text in ordered]
+    violating, formula, roots = _compile(grounded.formula, [*asked, grounded.evidence], budget)
+    if drop and (never := [text for text, root in zip(ordered, roots, strict=False) if root == FALSE]):
+        if grounded.has_evidence:  # an answer that only the evidence rules out remains one
+            _, _, alone = _compile(grounded.formula, [answers[text] for text in never], budget)
+            never = [text for text, root in zip(never, alone, strict=True) if root == FALSE]
+        kept = [k for k, text in enumerate(ordered) if text not in set(never)]
+        ordered, roots = [ordered[k] for k in kept], [*(roots[k] for k in kept), roots[-1]]
     return Circuit(
         formula,
         tuple(ordered),
         tuple(roots[:-1]),
         roots[-1] if grounded.has_evidence else TRUE,
-        "sdd" if violations else "direct",
+        "sdd" if violating else "direct",
         ground_s,
         time.perf_counter() - started,
     )
+
+
+def _compile(formula: Formula, roots: list[int], budget: Budget) -> tuple[bool, Formula, list[int]]:
+    """Whether anything had to be compiled, the circuit, and the numbers of ``roots`` in it."""
+    violating = {violation.node for violation in find_violations(formula, roots)}
+    return bool(violating), *extract_circuit(formula, roots, violating, budget)
 
 
 def answer_text(form: QueryForm, term: Term) -> str:
@@ -149,8 +162,9 @@ def _is_open(term: Term) -> bool:
     return not all(isinstance(argument, Term) and argument.is_ground() for argument in term.args)
 
 
-def _answer_order(text: str) -> tuple[int, float, str]:
+def _answer_order(text: str) -> tuple[int, tuple[float, ...], str]:
+    """Numbers, and several of them, by their values."""
     try:
-        return 0, float(text), text
+        return 0, tuple(map(float, text.split(","))), text
     except ValueError:
-        return 1, 0.0, text
+        return 1, (), text

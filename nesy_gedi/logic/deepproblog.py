@@ -40,6 +40,8 @@ class DeepProbLogEngine:
         networks = [Network(_Asked(name, distribute), name, batching=True) for name in program.networks]
         with contextlib.redirect_stdout(sys.stderr):
             self.model = Model(program.source.expanded, networks, load=False)
+            for rule in form.rules():
+                self.model.program.add_clause(rule)
             self.model.set_engine(ExactEngine(self.model), cache=True)
         self._images: dict[tuple[int, int], Tensor] = {}
         self.model.tensor_sources[_SOURCE] = self

@@ -1,12 +1,13 @@
-"""Query forms: ``addition(X, Y, Sum)`` names the image slots and leaves the answer free."""
+"""Query forms: ``addition(X, Y, Sum)`` names the image slots and leaves the answer free; several goals are one answer."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from problog.errors import ProbLogError
-from problog.logic import Term, Var
+from problog.logic import And, Clause, Term, Var
 from problog.program import PrologString
 
 from nesy_gedi.errors import UsageError, did_you_mean
@@ -15,10 +16,20 @@ from nesy_gedi.logic.program import Program, heads_of, variables_of
 SLOT = "$slot"
 """Functor of the terms that stand for images while a program is grounded."""
 
+QUERY = "$'query"
+"""Functor of the goal that stands for a conjunction. No program can write a bare quote inside an atom."""
+
+EXAMPLE = "write for example addition(X, Y, Sum), or addition(X, Y, Sum), product(X, Y, Product)"
+
+ONLY_GOALS = "a query form is one goal or several joined by commas"
+
+_CONTROL = {";": "a disjunction", "->": "an if-then", "\\+": "a negation", "not": "a negation", ":-": "a rule"}
+"""What a query form does not hold, by its functor."""
+
 
 @dataclass(frozen=True)
 class QueryForm:
-    """A query with its variables sorted into inputs and outputs.
+    """A query - one goal, or several that are asked together - with its variables sorted into inputs and outputs.
 
     Attributes:
         text: the form as written.
@@ -31,42 +42,51 @@ class QueryForm:
     outputs: tuple[str, ...]
 
     def goal(self) -> Term:
-        """The term to ground: slots are constants, outputs are variables."""
+        """The term to ground: slots are constants, outputs are variables. That of a conjunction needs :meth:`rules`."""
         values = {name: Term(SLOT, Term(name)) for name in self.slots} | {name: Var(name) for name in self.outputs}
-        term = _parse(self.text).apply(values)
-        term.location = None  # it would be taken for a place in the program
-        return term
+        goals = _parse(self.text)
+        return _placeless(goals[0].apply(values)) if len(goals) == 1 else Term(QUERY, *values.values())
+
+    def rules(self) -> tuple[Clause, ...]:
+        """What the program needs beside its own clauses: the definition of a conjunction's goal, else nothing."""
+        goals = _parse(self.text)
+        if len(goals) == 1:
+            return ()
+        head = Term(QUERY, *map(Var, (*self.slots, *self.outputs)))
+        return (Clause(head, And.from_list([_placeless(goal) for goal in goals])),)
 
 
 def read_form(program: Program, text: str, slots: Collection[str] | None = None) -> QueryForm:
     """Read a query form of ``program``.
 
     Args:
-        program: the program that defines the predicate.
-        text: for example ``"addition(X, Y, Sum)"``; lists of variables are allowed: ``"sum([A,B], [C,D], S)"``.
+        program: the program that defines the predicates.
+        text: for example ``"addition(X, Y, Sum)"``; lists of variables are allowed: ``"sum([A,B], [C,D], S)"``. Goals
+            that are joined by commas are asked together: their outputs are one answer, and what they share is equal.
         slots: names of the variables that are network inputs; found from the program's data flow when not given.
 
     Raises:
-        UsageError: the text is not one goal, or its predicate is not in the program.
+        UsageError: the text is anything but goals, or a predicate is not in the program.
     """
-    goal = _parse(text)
-    if goal.signature not in program.signatures:
-        raise UsageError(
-            f"the program has no predicate {goal.signature}",
-            where=f"query form {text}",
-            hint=did_you_mean(goal.signature, program.signatures),
-        )
-    if _has_anonymous(goal):
-        raise UsageError(
-            "a variable without a name is neither an image nor an answer",
-            where=f"query form {text}",
-            hint="name every variable of the form; the answer consists of those that are no images",
-        )
-    names = list(dict.fromkeys(variables_of(goal)))
+    goals = _parse(text)
+    for goal in goals:
+        if goal.signature not in program.signatures:
+            raise UsageError(
+                f"the program has no predicate {goal.signature}",
+                where=f"query form {text}",
+                hint=did_you_mean(goal.signature, program.signatures),
+            )
+        if _has_anonymous(goal):
+            raise UsageError(
+                "a variable without a name is neither an image nor an answer",
+                where=f"query form {text}",
+                hint="name every variable of the form; the answer consists of those that are no images",
+            )
+    names = list(dict.fromkeys(name for goal in goals for name in variables_of(goal)))
     if slots is None:
         reads = network_arguments(program)
-        positions = [k for k in range(goal.arity) if (goal.signature, k) in reads]
-        inputs = {name for k in positions for name in variables_of(goal.args[k])}
+        read = [goal.args[k] for goal in goals for k in range(goal.arity) if (goal.signature, k) in reads]
+        inputs = {name for argument in read for name in variables_of(argument)}
     else:
         inputs = set(slots)
         if unknown := sorted(inputs - set(names)):
@@ -122,18 +142,41 @@ def _network_inputs(head: Term) -> set[str]:
     return set(variables_of(asked.args[1])) if isinstance(asked, Term) and asked.functor == "nn" else set()
 
 
-def _parse(text: str) -> Term:
+@lru_cache
+def _parse(text: str) -> tuple[Term, ...]:
+    """The goals of a form, at least one."""
     try:
-        statements = list(PrologString(text.strip().rstrip(".") + "."))
+        statements = list(PrologString(stripped + ".")) if (stripped := text.strip().rstrip(".")) else []
     except ProbLogError as error:
         raise UsageError(
-            f"not a query form: {getattr(error, 'base_message', error)}",
-            where=text,
-            hint="write for example add(X, Y, Z)",
+            f"not a query form: {getattr(error, 'base_message', error)}", where=text, hint=EXAMPLE
         ) from error
-    if len(statements) != 1 or type(statements[0]) is not Term or statements[0].probability is not None:
-        raise UsageError("a query form is one goal", where=text, hint="write for example addition(X, Y, Sum)")
-    return statements[0]
+    if not statements:
+        raise UsageError("the query form is empty", where="query form", hint=EXAMPLE)
+    if len(statements) > 1:
+        raise UsageError(f"{ONLY_GOALS}, not several statements", where=text, hint=EXAMPLE)
+    pending, goals = statements, []
+    while pending:
+        goal = pending.pop(0)
+        functor = str(goal.functor).strip("'") if isinstance(goal, Term) else ""
+        if isinstance(goal, And):
+            pending[:0] = goal.args
+        elif functor in _CONTROL:
+            raise UsageError(
+                f"{ONLY_GOALS}; {goal} is {_CONTROL[functor]}",
+                where=text,
+                hint="write a rule for it in the program, and ask for the rule's head",
+            )
+        elif type(goal) is not Term or goal.probability is not None or functor in ("[]", "."):
+            raise UsageError(f"{ONLY_GOALS}; {goal} is no goal", where=text, hint=EXAMPLE)
+        else:
+            goals.append(goal)
+    return tuple(goals)
+
+
+def _placeless(goal: Term) -> Term:
+    goal.location = None  # it would be taken for a place in the program
+    return goal
 
 
 _TRANSPARENT = {",", ";", "->", "\\+", "not", "call", "once", "findall", "forall", "all", "all_or_none"}

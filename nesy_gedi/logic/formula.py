@@ -116,8 +116,9 @@ class Formula:
     """A growing directed acyclic graph of nodes, children before parents, equal nodes shared.
 
     Building simplifies: constants are folded, literals of one variable under one parent are merged, a literal is
-    propagated into siblings that mention its variable, and a disjunction of parts that share no variable is
-    rewritten as not(and(not ...)), so that many programs become decomposable and deterministic as they are read.
+    propagated into siblings that mention its variable, a disjunction loses the parts that a sibling rules out where
+    each part decides it, and a disjunction of parts that share no variable is rewritten as not(and(not ...)), so that
+    many programs become decomposable and deterministic as they are read.
 
     Attributes:
         variables: the categorical variables, indexed by ``Literal.variable``.
@@ -227,7 +228,39 @@ class Formula:
                 if isinstance(what, And):
                     del others[child]
                     changed.extend(what.children)
+            if overlap and not changed:
+                changed = self._select(others)
         return changed
+
+    def _select(self, others: dict[int, None]) -> list[int]:
+        """Take out of ``others`` a disjunction and a sibling that each of its parts decides; return the parts that agree."""
+        for child in others:
+            if not isinstance(what := self.nodes[child], Or):
+                continue
+            for other in others:
+                if other == child or self.scopes[other] & ~self.scopes[child]:
+                    continue
+                agreeing = []
+                for part in what.children:
+                    decided = self._decide(other, part)
+                    if decided not in (FALSE, TRUE):
+                        break
+                    if decided == TRUE:
+                        agreeing.append(part)
+                else:
+                    del others[child], others[other]
+                    return [self.disjoin(agreeing)]
+        return []
+
+    def _decide(self, node: int, given: int) -> int:
+        """``node`` rewritten under the literals of ``given``, where these reach all of its variables."""
+        if self.scopes[node] & ~self.scopes[given]:
+            return node
+        what = self.nodes[given]
+        for literal in map(self.nodes.__getitem__, what.children if isinstance(what, And) else (given,)):
+            if isinstance(literal, Literal):
+                node = self._condition(node, literal)
+        return node
 
     def _condition(self, node: int, given: Literal) -> int:
         """``node`` rewritten under the knowledge that ``given`` holds."""

@@ -17,11 +17,11 @@ from problog.clausedb import ClauseDB
 from problog.engine import DefaultEngine
 from problog.errors import ProbLogError
 from problog.formula import LogicDAG, LogicFormula
-from problog.logic import Term, term2list
+from problog.logic import Clause, Term, term2list
 from problog.program import PrologString
 
 from nesy_gedi.errors import NesyGediWarning, ProgramError, did_you_mean
-from nesy_gedi.logic.forms import SLOT
+from nesy_gedi.logic.forms import QUERY, SLOT
 from nesy_gedi.logic.formula import FALSE, TRUE, Constant, Formula, Learned, Neural, Variable, Weight
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, SUM_TOLERANCE, Program, constant_probability
 
@@ -48,8 +48,11 @@ class GroundProgram:
     has_evidence: bool
 
 
-def ground(program: Program, goals: Sequence[Term] | None = None) -> GroundProgram:
+def ground(program: Program, goals: Sequence[Term] | None = None, rules: Sequence[Clause] = ()) -> GroundProgram:
     """Ground ``goals`` (the program's own ``query/1`` when not given) together with its evidence.
+
+    Args:
+        rules: clauses beside the program's own, which the goals need.
 
     Raises:
         ProgramError: ProbLog refuses the program: an unknown predicate, a network input that is not bound, a negative
@@ -57,7 +60,7 @@ def ground(program: Program, goals: Sequence[Term] | None = None) -> GroundProgr
     """
     with _recursion(RECURSION_LIMIT), contextlib.redirect_stdout(sys.stderr):
         try:
-            engine, database = _prepare(program)
+            engine, database = _prepare(program, rules)
             if goals is None:
                 goals = [query[0] for query in engine.query(database, Term("query", None))]
                 if any(not isinstance(goal, Term) for goal in goals):
@@ -132,20 +135,20 @@ class _Engine(DefaultEngine):
 
 
 class _Rewritten(PrologString):
-    """The program's rewritten clauses with the line numbers of its text."""
+    """The program's rewritten clauses with the line numbers of its text, and ``rules`` without any."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, rules: Sequence[Clause]) -> None:
         path = Path(program.source.name)
         super().__init__(program.source.expanded, source_root=str(path.parent), source_files=[program.source.name])
-        self._clauses = program.clauses
+        self._clauses = [*program.clauses, *rules]
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self._clauses)
 
 
-def _prepare(program: Program) -> tuple[_Engine, Any]:
+def _prepare(program: Program, rules: Sequence[Clause]) -> tuple[_Engine, Any]:
     engine = _Engine(program.trusted)
-    return engine, engine.prepare(_Rewritten(program))
+    return engine, engine.prepare(_Rewritten(program, rules))
 
 
 def _evidence(engine: _Engine, database: Any) -> list[tuple[Term, bool]]:
@@ -279,7 +282,7 @@ def _explain(program: Program, error: ProbLogError) -> ProgramError:
     if isinstance(location, tuple) and len(location) == 3 and location[0] in (None, program.source.name):
         place = program.source.place_at(location[1], location[2])
     name = type(error).__name__
-    message = str(getattr(error, "base_message", error)).rstrip(".")
+    message = str(getattr(error, "base_message", error)).rstrip(".").partition(f" for query {QUERY}")[0]
     hint = _HINTS.get(name, "ProbLog refuses the program; the message says what it met")
     if name == "UnknownClause":
         signature = message.split("'")[1] if "'" in message else message

@@ -8,10 +8,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from nesy_gedi.data import available, describe, images, load_images
+from nesy_gedi.data import available, describe, images, load_card, load_images
 from nesy_gedi.data.cards import Card
 from nesy_gedi.data.files import DATA_VARIABLE
 from nesy_gedi.errors import DataError, UsageError
+
+EMBEDDED = [name for name in available() if load_card(name).embedded]
 
 
 def rows(pixels: torch.Tensor) -> list[bytes]:
@@ -43,7 +45,7 @@ def test_digits_carry_their_own_labels() -> None:
     assert [label_of[row] for row in rows(levels)] == splits.test.labels["class"].index.tolist()
 
 
-@pytest.mark.parametrize("name", ["circles", "digits", "moons", "shapes"])
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_sets_never_change(name: str) -> None:
     first, second = load_images(name), load_images(name)
     assert torch.equal(first.train.images, second.train.images)
@@ -174,7 +176,7 @@ def test_describe(real_data: Path, tmp_path: Path) -> None:
     assert (found.status, found.path) == ("found", str(real_data / "mnist"))
     assert (found.train, found.test, found.classes, found.image_shape) == (60000, 10000, {"class": 10}, (1, 28, 28))
     status = {name: describe(name, tmp_path).status for name in available()}
-    assert [name for name, state in status.items() if state == "embedded"] == ["circles", "digits", "moons", "shapes"]
+    assert [name for name, state in status.items() if state == "embedded"] == EMBEDDED
     assert [name for name, state in status.items() if state == "found"] == []
     assert describe("shapes").classes == {"shape": 3, "colour": 3, "filled": 2}
     assert describe("moons").image_shape == (2,)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nesy_gedi.data import Queries, draw_tuples, generate_shapes
+from nesy_gedi.data import Queries, draw_kinds, draw_tuples, generate_shapes
 from nesy_gedi.errors import DataError
 
 deals = st.integers(1, 5).flatmap(
@@ -71,6 +73,59 @@ def test_too_few_images() -> None:
     assert sorted(draw_tuples(3, 3, 2, 0)[1].tolist()) == [0, 1, 2]
     with pytest.raises(DataError, match="2 images cannot fill the 3 slots of a query"):
         draw_tuples(2, 3, 0, 0)
+
+
+# -- where the kind of image is known ----------------------------------------------------------------------------------
+
+kinds = st.lists(st.integers(0, 3), min_size=1, max_size=30)
+requests = st.integers(1, 4).flatmap(
+    lambda slots: st.lists(st.lists(st.integers(0, 3), min_size=slots, max_size=slots), min_size=1, max_size=25)
+)
+
+
+@examples
+@given(kinds, requests, st.integers(0, 2**63 - 1))
+def test_every_slot_gets_its_kind(have: list[int], asked: list[list[int]], seed: int) -> None:
+    kind, wanted = torch.tensor(have), torch.tensor(asked)
+    most = {k: max(row.count(k) for row in asked) for k in range(4)}
+    if any(have.count(k) < most[k] for k in range(4)):
+        with pytest.raises(DataError, match="slots of a query that ask for it"):
+            draw_kinds(kind, wanted, seed)
+        return
+    index = draw_kinds(kind, wanted, seed)
+    assert torch.equal(kind[index], wanted)
+    assert all(len(set(row)) == len(row) for row in index.tolist())
+    for k in range(4):  # dealt like cards, after any number of them
+        dealt = index[wanted == k].tolist()
+        for begin in range(0, len(dealt), max(1, have.count(k))):
+            deck = dealt[begin : begin + have.count(k)]
+            assert len(set(deck)) == len(deck)
+    assert torch.equal(index, draw_kinds(kind, wanted, seed))
+    assert torch.equal(index[:5], draw_kinds(kind, wanted[:5], seed))  # more queries keep those that were there
+
+
+def test_seeds_differ_where_kinds_are_known() -> None:
+    kind, wanted = torch.arange(100) % 2, torch.tensor([[0, 1]] * 20)
+    assert not torch.equal(draw_kinds(kind, wanted, 0), draw_kinds(kind, wanted, 1))
+
+
+def test_no_query_of_no_kind() -> None:
+    assert draw_kinds(torch.tensor([0, 1]), torch.empty(0, 2, dtype=torch.long), 0).shape == (0, 2)
+
+
+@pytest.mark.parametrize("draw", [lambda n: draw_tuples(9, 1, n, 0), lambda n: draw_kinds(
+    torch.zeros(9).long(), torch.zeros(1, 1).long().expand(n, 1), 0)])  # fmt: skip
+def test_too_many_queries(draw: Callable[[int], object]) -> None:
+    with pytest.raises(DataError, match="10000001 queries are too many"):
+        draw(10_000_001)
+
+
+def test_chosen_queries() -> None:
+    queries = Queries(generate_shapes(6, 0), torch.arange(6).view(3, 2), torch.arange(3), torch.empty(3, 0).long())
+    for chosen in (torch.tensor([0, 2]), torch.tensor([True, False, True])):
+        some = queries.rows(chosen)
+        assert some.images is queries.images
+        assert (some.index.tolist(), some.answers.tolist(), some.observed.shape) == ([[0, 1], [4, 5]], [0, 2], (2, 0))
 
 
 def test_length() -> None:

@@ -65,6 +65,12 @@ class TestHits:
         assert reasoner.circuit.cached
         assert torch.equal(*results)
 
+    def test_goals_that_are_asked_together(self, cache: GroundingCache) -> None:
+        form = "sum(X, Y, S), digit(X, D)"
+        first, second = compiled(cache, form=form), compiled(cache, form=form)
+        assert (first.cached, second.cached) == (False, True)
+        assert (second.answers, second.roots, second.formula.nodes) == (first.answers, first.roots, first.formula.nodes)
+
     def test_one_file_a_circuit_and_no_remains(self, cache: GroundingCache) -> None:
         compiled(cache)
         compiled(cache)
@@ -100,8 +106,9 @@ class TestMisses:
             (TEXT, "sum(X, X, S)"),
             (TEXT, "sum(A, B, S)"),
             (TEXT, "sum(X, Y, 3)"),
+            (TEXT, "sum(X, Y, S), digit(X, D)"),
         ],
-        ids=["rule", "blank", "one image twice", "names", "answer"],
+        ids=["rule", "blank", "one image twice", "names", "answer", "second goal"],
     )
     def test_another_text_or_form(self, cache: GroundingCache, text: str, form: str) -> None:
         compiled(cache)

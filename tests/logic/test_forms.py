@@ -1,4 +1,4 @@
-"""Query forms: which variables are images, which are the answer."""
+"""Query forms: which variables are images, which are the answer, and what several goals ask together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from nesy_gedi.errors import UsageError
 from nesy_gedi.logic.forms import SLOT, network_arguments, read_form
 from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.reasoner import Reasoner
 
 NETWORKS = """
 :- use_module(library(lists)).
@@ -88,6 +89,53 @@ def test_network_arguments_by_position() -> None:
     assert network_arguments(program) == {("digit/2", 0), ("set/1", 0), ("s/2", 0), ("t/2", 1)}
 
 
+SUMS = "s([], 0).\ns([X|T], S) :- digit(X, A), s(T, R), S is A + R.\nsquare(N, M) :- M is N * N.\n"
+
+
+class TestSeveralGoals:
+    @pytest.mark.parametrize(
+        ("form", "slots", "outputs"),
+        [
+            pytest.param("digit(X, D), set(X)", "X", "D", id="one image, two networks"),
+            pytest.param("digit(X, D), digit(Y, E)", "XY", "DE", id="two answers"),
+            pytest.param("digit(X, D), digit(Y, D)", "XY", "D", id="a join"),
+            pytest.param("digit(X, D), square(D, M)", "X", "DM", id="an answer that is read on"),
+            pytest.param("digit(Y, D), s([X, Y, Z], S)", "YXZ", "DS", id="order of appearance"),
+            pytest.param("s([A, B], S), s([B, C], T), set(D).", "ABCD", "ST", id="lists"),
+            pytest.param("(digit(X, D), set(Y)), set(Z)", "XYZ", "D", id="in brackets"),
+            pytest.param("set(X), set(Y)", "XY", "", id="no output"),
+        ],
+    )
+    def test_slots_and_outputs(self, form: str, slots: str, outputs: str) -> None:
+        found = read_form(Program(NETWORKS + SUMS), form)
+        assert (found.slots, found.outputs, found.text) == (tuple(slots), tuple(outputs), form)
+
+    def test_slots_may_be_named(self) -> None:
+        form = read_form(Program(NETWORKS + SUMS), "digit(X, D), square(K, M)", slots=["X", "K"])
+        assert (form.slots, form.outputs) == (("X", "K"), ("D", "M"))
+        with pytest.raises(UsageError, match="N is not a variable"):
+            read_form(Program(NETWORKS + SUMS), "digit(X, D), square(K, M)", slots=["N"])
+
+    def test_one_goal_stands_for_all_by_a_rule(self) -> None:
+        form = read_form(Program(NETWORKS + SUMS), "digit(X, D), s([X, Y], S)")
+        (rule,) = form.rules()
+        assert form.goal().signature == rule.head.signature
+        assert [str(argument) for argument in form.goal().args] == [f"{SLOT}(X)", f"{SLOT}(Y)", "D", "S"]
+        assert [str(argument) for argument in rule.head.args] == ["X", "Y", "D", "S"]
+        assert str(rule.body) == "digit(X,D), s([X, Y],S)"
+
+    def test_one_goal_needs_no_rule(self) -> None:
+        form = read_form(Program(NETWORKS), "digit(X, D)")
+        assert form.rules() == ()
+        assert form.goal().signature == "digit/2"
+
+    @pytest.mark.parametrize("name", ["'$query'", "'$\\'query'"])
+    def test_the_rule_meets_no_predicate_of_the_program(self, name: str) -> None:
+        program = Program(NETWORKS + f"{name}(X, 7) :- set(X).\n")
+        assert Reasoner(program, "digit(X, D), digit(X, D)").answers == ("0", "1", "2")
+        assert Reasoner(program, f"{name}(X, D), set(X)").answers == ("7",)
+
+
 class TestExplicitSlots:
     RULES = "h(K, R) :- image(K, X), digit(X, R).\nimage(1, i)."
 
@@ -114,19 +162,51 @@ class TestRefused:
         assert "digit/2" in str(raised.value.hint)
 
     @pytest.mark.parametrize(
-        "text", ["digit(X, D). set(X)", "digit(X, D) :- set(X)", "0.3::digit(X, D)", "\\+ set(X)", "X"]
+        ("text", "what"),
+        [
+            ("digit(X, D).\nset(X)", "several statements"),
+            ("digit(X, D) :- set(X)", "a rule"),
+            ("digit(X, D); set(X)", "a disjunction"),
+            ("set(Y), (digit(X, D); set(X))", "digit(X,D); set(X) is a disjunction"),
+            ("set(X) -> digit(X, D)", "an if-then"),
+            ("\\+ set(X)", "a negation"),
+            ("set(Y), \\+ set(X)", "a negation"),
+            ("set(Y), not(set(X))", "a negation"),
+            ("0.3::digit(X, D)", "no goal"),
+            ("set(X), 0.3::digit(X, D)", "no goal"),
+            ("X", "X is no goal"),
+            ("set(X), Y", "Y is no goal"),
+            ("set(X), 3", "3 is no goal"),
+            ("set(X), [X]", "no goal"),
+        ],
     )
-    def test_anything_but_one_goal(self, text: str) -> None:
-        with pytest.raises(UsageError, match="one goal"):
+    def test_anything_but_goals(self, text: str, what: str) -> None:
+        with pytest.raises(UsageError, match="one goal or several joined by commas") as raised:
             read_form(Program(NETWORKS), text)
+        assert what in raised.value.message
+        assert raised.value.where == text
+        assert raised.value.hint
 
-    @pytest.mark.parametrize("text", ["digit(X, D", "digit(X,, D)", "'digit"])
+    @pytest.mark.parametrize("text", ["", "  ", ".", "% digit(X, D)"])
+    def test_nothing(self, text: str) -> None:
+        with pytest.raises(UsageError, match="the query form is empty") as raised:
+            read_form(Program(NETWORKS), text)
+        assert raised.value.where
+        assert "for example addition(X, Y, Sum)" in str(raised.value.hint)
+
+    def test_an_unknown_predicate_among_several(self) -> None:
+        with pytest.raises(UsageError, match="no predicate digt/2") as raised:
+            read_form(Program(NETWORKS), "set(X), digt(X, D)")
+        assert raised.value.where == "query form set(X), digt(X, D)"
+        assert "did you mean digit/2?" in str(raised.value.hint)
+
+    @pytest.mark.parametrize("text", ["digit(X, D", "digit(X,, D)", "'digit", "set(X),", "set(X), digit(Y, D"])
     def test_a_syntax_error(self, text: str) -> None:
         with pytest.raises(UsageError, match="not a query form") as raised:
             read_form(Program(NETWORKS), text)
         assert raised.value.where == text
 
-    @pytest.mark.parametrize("text", ["digit(X, _)", "digit(_, D)", "digit(f(_), D)"])
+    @pytest.mark.parametrize("text", ["digit(X, _)", "digit(_, D)", "digit(f(_), D)", "set(X), digit(X, _)"])
     def test_a_variable_without_a_name(self, text: str) -> None:
         with pytest.raises(UsageError, match="without a name"):
             read_form(Program(NETWORKS), text)

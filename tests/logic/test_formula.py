@@ -148,6 +148,42 @@ class TestConnectives:
             Formula().restore(And((5, 6)))
 
 
+class TestDecidedSiblings:
+    """``x + y = 2 and x * y = 1``: each part of the sum says whether the product holds."""
+
+    def formula(self) -> tuple[Formula, list[int], int]:
+        formula = new_formula([3, 3])
+        cells = [formula.conjoin([formula.literal(0, 1 << a), formula.literal(1, 1 << 2 - a)]) for a in range(3)]
+        return formula, cells, formula.disjoin(cells)
+
+    def test_keep_the_parts_that_agree(self) -> None:
+        formula, cells, total = self.formula()
+        others = [formula.conjoin([formula.literal(0, mask), formula.literal(1, mask)]) for mask in (A, B, C)]
+        assert formula.conjoin([total, formula.disjoin(others)]) == cells[1]
+        some = formula.disjoin([cells[0], cells[1], others[0]])
+        assert formula.nodes[formula.conjoin([total, some])] == Or((cells[0], cells[1]))
+
+    def test_a_sibling_that_agrees_with_no_part_makes_it_false(self) -> None:
+        formula, _, total = self.formula()
+        one = [formula.conjoin([formula.literal(0, a), formula.literal(1, b)]) for a, b in ((A, B), (B, A))]
+        assert formula.conjoin([total, formula.disjoin(one)]) == FALSE
+
+    def test_a_negation_is_decided_too(self) -> None:
+        formula, cells, total = self.formula()
+        either = formula.disjoin([formula.literal(0, A), formula.literal(1, A)])  # x = 0 or y = 0
+        assert formula.nodes[formula.conjoin([total, either])] == Or((cells[0], cells[2]))
+
+    def test_a_sibling_that_a_part_leaves_open_stays(self) -> None:
+        formula = new_formula([3, 3, 3])
+
+        def either(x: int, y: int, other_y: int, z: int) -> int:
+            first = formula.conjoin([formula.literal(0, x), formula.literal(1, y)])
+            return formula.disjoin([first, formula.conjoin([formula.literal(1, other_y), formula.literal(2, z)])])
+
+        one, other = either(A, B, C, C), either(B, C, B, A)
+        assert formula.nodes[formula.conjoin([one, other])] == And(tuple(sorted((one, other))))
+
+
 class TestConstant:
     def test_the_complement_of_a_tiny_probability_keeps_its_digits(self) -> None:
         assert Constant(1e-20, complement=True).log() == -1e-20
