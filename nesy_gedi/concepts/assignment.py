@@ -31,6 +31,8 @@ NEAR_TIE = math.log(20.0)
 MAX_NEAR_TIES = 64
 """So many near-tied maps are listed."""
 
+KINDS = ("fitting", "many_to_one", "one_to_one")
+
 HARDLY_SEEN = 0.01
 """Clusters expected less often than this among all observed images are assigned last (see ``uninformed``)."""
 
@@ -105,7 +107,7 @@ def assign(
     given: LogProbabilities | None = None,
     labels: LabelledImages | None = None,
     fixed: KnownSymbols | None = None,
-    kind: Literal["one_to_one", "many_to_one"] = "one_to_one",
+    kind: Literal["one_to_one", "many_to_one", "fitting"] = "one_to_one",
     seconds: float = 10.0,
     tolerance: float = NEAR_TIE,
     max_near_ties: int = MAX_NEAR_TIES,
@@ -122,7 +124,8 @@ def assign(
             log P(symbol | image).
         fixed: known parts of the maps, network -> {cluster: index of its symbol}.
         kind: ``one_to_one`` for as many clusters as symbols; ``many_to_one`` for more: every map is then
-            considered, also one that leaves a symbol without a cluster.
+            considered, also one that leaves a symbol without a cluster; ``fitting`` for each network the one of these
+            that its number of clusters asks for.
         seconds: when to stop. What is known by then is returned, with ``exact`` and ``least_gap`` to say what is proven.
         tolerance: nats within which a map counts as near-tied.
         max_near_ties: how many of them are listed at most.
@@ -136,7 +139,7 @@ def assign(
     """
     started = time.perf_counter()
     _check_options(kind, seconds, tolerance, max_near_ties)
-    observations = read_observations(reasoner, log_q, answers, given or {}, labels or {}, kind == "one_to_one")
+    observations = read_observations(reasoner, log_q, answers, given or {}, labels or {}, kind)
     base = read_known(observations, fixed or {})
     if not observations.count and not fixed:
         raise DataError("nothing is observed: no answers and no labels", hint="pass answers, labels or fixed symbols")
@@ -146,8 +149,8 @@ def assign(
 
 
 def _check_options(kind: str, seconds: float, tolerance: float, max_near_ties: int) -> None:
-    if kind not in ("one_to_one", "many_to_one"):
-        raise UsageError(f"unknown kind of map: {kind}", hint="valid: many_to_one, one_to_one")
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind of map: {kind}", hint=f"valid: {', '.join(KINDS)}")
     if not seconds > 0.0:
         raise UsageError(f"the budget is {seconds} seconds", hint="give the search some time, for example seconds=10")
     if not 0.0 <= tolerance < math.inf:
@@ -194,7 +197,7 @@ def _report(
         own = [row[unknown.columns] for row in maps]
         spread = [place - unknown.offset for place in found.unseen if places_of[place][0] == unknown.network]
         posterior[unknown.network] = symbol_posterior(own, found.log_likelihoods[:listed], len(unknown.domain), spread)
-        if not observations.one_to_one:
+        if not unknown.one_to_one:
             posterior[unknown.network][spread] = 1.0 / len(unknown.domain)
     gap = best - found.log_likelihoods[1] if len(found.maps) > 1 else math.inf
     left = found.open_bound if found.open_bound is not None else -math.inf

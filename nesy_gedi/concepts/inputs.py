@@ -28,9 +28,12 @@ def read_observations(
     answers: Tensor,
     given: LogProbabilities,
     labels: LabelledImages,
-    one_to_one: bool,
+    kind: str,
 ) -> Observations:
     """Everything observed, checked, in float64 on the CPU.
+
+    Args:
+        kind: as for :func:`~nesy_gedi.concepts.assignment.assign`.
 
     Raises:
         UsageError: an unknown network or slot, one given twice, or numbers of clusters that cannot be mapped.
@@ -54,12 +57,11 @@ def read_observations(
             )
     if not clusters:
         raise UsageError("no network's clusters are given, so there is nothing to assign", hint="pass log_q")
-    unknowns = _unknowns(reasoner, clusters, one_to_one)
+    unknowns = _unknowns(reasoner, clusters, kind)
     by_name = {unknown.network: unknown for unknown in unknowns}
     inputs = [_input(item, rows, given, by_name, len(answers)) for item in reasoner.inputs] if len(answers) else []
     return Observations(
         unknowns,
-        one_to_one,
         AnswerBounds(reasoner),
         inputs,
         answers,
@@ -88,7 +90,7 @@ def read_known(observations: Observations, fixed: KnownSymbols) -> Tensor:
                     where=f"network {network}",
                     hint="both are counted from 0",
                 )
-            if observations.one_to_one and holders.setdefault(symbol, cluster) != cluster:
+            if unknown.one_to_one and holders.setdefault(symbol, cluster) != cluster:
                 raise UsageError(
                     f"clusters {holders[symbol]} and {cluster} are both fixed to {unknown.domain[symbol]}",
                     where=f"network {network}",
@@ -126,7 +128,7 @@ def _domain(reasoner: Reasoner, network: str) -> tuple[str, ...]:
     return networks[network]
 
 
-def _unknowns(reasoner: Reasoner, clusters: dict[str, int], one_to_one: bool) -> list[Unknown]:
+def _unknowns(reasoner: Reasoner, clusters: dict[str, int], kind: str) -> list[Unknown]:
     unknowns: list[Unknown] = []
     offset = 0
     for network in sorted(clusters):
@@ -137,13 +139,14 @@ def _unknowns(reasoner: Reasoner, clusters: dict[str, int], one_to_one: bool) ->
                 where=f"network {network}",
                 hint=f"cluster into at least {len(domain)} clusters",
             )
-        if one_to_one and count > len(domain):
+        if kind == "one_to_one" and count > len(domain):
             raise UsageError(
                 f"{count} clusters cannot be mapped one-to-one to {len(domain)} symbols",
                 where=f"network {network}",
-                hint='use kind="many_to_one", or assign_softly',
+                hint='use kind="fitting" or "many_to_one", or assign_softly',
             )
-        unknowns.append(Unknown(network, domain, count, offset))
+        one_to_one = kind == "one_to_one" or (kind == "fitting" and count == len(domain))
+        unknowns.append(Unknown(network, domain, count, offset, one_to_one))
         offset += count
     return unknowns
 

@@ -53,11 +53,12 @@ class LocalSearch:
             for v, w in combinations(range(observations.size), 2)
             if network[v] == network[w] and free[v] and free[w]
         ]
-        self._changes: list[tuple[int, int]] = []
-        if not observations.one_to_one:
-            self._changes = [
-                (v, s) for v in torch.nonzero(free)[:, 0].tolist() for s in range(int(observations.symbols_of[v]))
-            ]
+        self._changes = [
+            (v, s)
+            for v in torch.nonzero(free)[:, 0].tolist()
+            if not observations.unknowns[int(network[v])].one_to_one
+            for s in range(int(observations.symbols_of[v]))
+        ]
 
     def starts(self, count: int) -> Tensor:
         """Random whole maps, shape (count, size)."""
@@ -67,7 +68,7 @@ class LocalSearch:
                 own = maps[row, unknown.columns]
                 free = own == UNKNOWN
                 symbols = torch.arange(len(unknown.domain))
-                if self.observations.one_to_one:
+                if unknown.one_to_one:
                     left = symbols[~torch.isin(symbols, own)]
                     own[free] = left[torch.randperm(len(left), generator=self._generator)]
                 else:

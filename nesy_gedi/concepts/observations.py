@@ -32,12 +32,14 @@ class Unknown:
         domain: the symbols.
         clusters: how many clusters it has.
         offset: where its clusters begin in a map.
+        one_to_one: whether they have different symbols.
     """
 
     network: str
     domain: tuple[str, ...]
     clusters: int
     offset: int
+    one_to_one: bool
 
     @property
     def columns(self) -> slice:
@@ -65,7 +67,6 @@ class Observations:
 
     Args:
         unknowns: the maps that are sought.
-        one_to_one: whether the clusters of a network have different symbols.
         bounds: the circuit.
         inputs: in the order of the reasoner's, float64.
         answers: columns of the reasoner, shape (n,).
@@ -81,14 +82,12 @@ class Observations:
     def __init__(
         self,
         unknowns: list[Unknown],
-        one_to_one: bool,
         bounds: AnswerBounds,
         inputs: list[Input],
         answers: Tensor,
         labels: list[Labels],
     ) -> None:
         self.unknowns = unknowns
-        self.one_to_one = one_to_one
         self.bounds = bounds
         self.inputs = inputs
         self.labels = labels
@@ -187,7 +186,7 @@ class Observations:
         """Logs of the largest (or smallest) weights that the symbols can have, shape (r, symbols)."""
         own = maps[:, unknown.columns]
         is_free = own == UNKNOWN
-        if self.one_to_one:
+        if unknown.one_to_one:
             cluster = chosen[self.unknowns.index(unknown)][which]
             known = rows.gather(1, cluster.clamp_min(0))
             if not bool(is_free.any()):

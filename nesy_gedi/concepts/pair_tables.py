@@ -53,7 +53,8 @@ class PairTables:
         self.width = width
         self.domain = torch.arange(width) < observations.symbols_of[:, None]
         same = observations.network_of[:, None] == observations.network_of
-        self._exclusive = same & ~torch.eye(size, dtype=torch.bool) if observations.one_to_one else same & False
+        one_to_one = torch.tensor([unknown.one_to_one for unknown in observations.unknowns])
+        self._exclusive = same & ~torch.eye(size, dtype=torch.bool) & one_to_one[observations.network_of]
         self.first, self.second = self._file()
         self.own = torch.zeros(observations.count, width, width, dtype=torch.float64)
         computed = torch.randperm(observations.count, generator=torch.Generator().manual_seed(0))
@@ -147,7 +148,7 @@ class PairTables:
         patterns, which = allowed.unique(dim=0, return_inverse=True)
         gain = (gain + self._among(patterns, free)[which]).masked_fill(~allowed, NEVER)
         bound = fixed + gain.amax(2).sum(1)
-        if self.observations.one_to_one:
+        if any(unknown.one_to_one for unknown in self.observations.unknowns):
             for row in torch.nonzero(bound >= needed)[:, 0].tolist():
                 bound[row] = fixed[row] + self._matched(gain[row], free)
         return bound
@@ -155,8 +156,8 @@ class PairTables:
     def allowed(self, maps: Tensor) -> Tensor:
         """Which symbols each cluster can still have, shape (b, size, K)."""
         allowed = self.domain.repeat(len(maps), 1, 1)
-        if self.observations.one_to_one:
-            for unknown in self.observations.unknowns:
+        for unknown in self.observations.unknowns:
+            if unknown.one_to_one:
                 own = maps[:, unknown.columns]
                 used = torch.zeros(len(maps), self.width + 1, dtype=torch.bool)
                 used.scatter_(1, own.where(own != UNKNOWN, self.width), True)
@@ -175,11 +176,14 @@ class PairTables:
         return torch.cat(parts)
 
     def _matched(self, gain: Tensor, free: Tensor) -> float:
-        """The best sum of gains when clusters of a network have different symbols."""
+        """The best sum of gains when clusters have different symbols in networks where they must."""
         total = 0.0
         network = self.observations.network_of[free]
         for number, unknown in enumerate(self.observations.unknowns):
             own = gain[network == number][:, : len(unknown.domain)].numpy()
+            if not unknown.one_to_one:
+                total += float(own.max(1).sum())
+                continue
             rows, columns = linear_sum_assignment(own, maximize=True)
             total += float(own[rows, columns].sum())
         return total

@@ -206,7 +206,7 @@ class BranchAndBound:
             for unknown in self.observations.unknowns:
                 own = whole[row, unknown.columns]
                 used = set(own.tolist())
-                left = [k for k in range(len(unknown.domain)) if k not in used] if self.observations.one_to_one else []
+                left = [k for k in range(len(unknown.domain)) if k not in used] if unknown.one_to_one else []
                 free = torch.nonzero(own == UNKNOWN)[:, 0]
                 own[free] = torch.tensor(left[: len(free)] or [0] * len(free), dtype=torch.long)
         return whole

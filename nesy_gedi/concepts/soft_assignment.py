@@ -104,7 +104,7 @@ def assign_softly(
             where=reasoner.program.source.name,
             hint='use assign with kind="many_to_one"',
         )
-    observations = read_observations(reasoner, log_q, answers, given or {}, labels or {}, one_to_one=False)
+    observations = read_observations(reasoner, log_q, answers, given or {}, labels or {}, "many_to_one")
     base = read_known(observations, fixed or {})
     if not observations.count:
         raise DataError("nothing is observed: no answers and no labels", hint="pass answers or labels")

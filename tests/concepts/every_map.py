@@ -117,13 +117,15 @@ def log_likelihood(
 
 
 def every_map(
-    made: Reasoner, clusters: Mapping[str, int], *, one_to_one: bool = True
+    made: Reasoner, clusters: Mapping[str, int], *, one_to_one: bool | None = True
 ) -> Iterable[dict[str, tuple[int, ...]]]:
+    """All maps; those of each network are one-to-one where ``one_to_one`` says so, or (None) where they can be."""
     names = sorted(clusters)
     choices = []
     for name in names:
         symbols = range(len(made.program.networks[name]))
-        choices.append(list(permutations(symbols) if one_to_one else product(symbols, repeat=clusters[name])))
+        permuted = clusters[name] == len(symbols) if one_to_one is None else one_to_one
+        choices.append(list(permutations(symbols) if permuted else product(symbols, repeat=clusters[name])))
     for chosen in product(*choices):
         yield dict(zip(names, chosen, strict=True))
 
@@ -133,7 +135,7 @@ def ranking(
     log_q: Mapping[tuple[str, ...], Tensor],
     answers: Tensor,
     *,
-    one_to_one: bool = True,
+    one_to_one: bool | None = True,
     given: Mapping[tuple[str, ...], Tensor] | None = None,
     labels: Mapping[str, tuple[Tensor, Tensor]] | None = None,
 ) -> list[tuple[float, dict[str, tuple[int, ...]]]]:

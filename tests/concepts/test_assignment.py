@@ -62,6 +62,21 @@ class TestAgainstEveryMap:
         found = assign(made, log_q, answers, kind="many_to_one", seconds=60.0)
         assert_agrees(found, ranking(made, log_q, answers, one_to_one=False))
 
+    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("name", ["two networks", "two networks on one image"])
+    @pytest.mark.parametrize("more", [(0, 0), (0, 2), (1, 0)], ids=["both square", "one square", "the other square"])
+    def test_each_network_by_its_number_of_clusters(self, name: str, more: tuple[int, int], seed: int) -> None:
+        made = reasoner(*PROGRAMS[name])
+        _, answers = random_data(made, 15, seed)
+        log_q = {
+            (item.network, *item.slots): soft(15, len(item.domain) + more[k], 100 * seed + k)
+            for k, item in enumerate(made.inputs)
+        }
+        found = assign(made, log_q, answers, kind="fitting", seconds=60.0)
+        assert_agrees(found, ranking(made, log_q, answers, one_to_one=None))
+        for k, item in enumerate(made.inputs):
+            assert more[k] or sorted(found.maps[item.network]) == list(range(len(item.domain)))
+
     @pytest.mark.parametrize("kind", ["one_to_one", "many_to_one"])
     def test_a_plain_not_turns_bounds_around(self, kind: str) -> None:
         made = with_a_plain_not()

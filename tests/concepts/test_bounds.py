@@ -32,7 +32,7 @@ def observed(name: str, seed: int, one_to_one: bool) -> tuple[Observations, Tens
     log_q, answers = random_data(made, 7, seed)
     network, width = made.inputs[0].network, len(made.inputs[0].domain)
     labels = {network: (soft(2, width, seed), torch.tensor([0, width - 1]))}
-    observations = read_observations(made, log_q, answers, {}, labels, one_to_one)
+    observations = read_observations(made, log_q, answers, {}, labels, "one_to_one" if one_to_one else "many_to_one")
     clusters = {unknown.network: unknown.clusters for unknown in observations.unknowns}
     maps = [
         [symbol for unknown in observations.unknowns for symbol in chosen[unknown.network]]

@@ -1,0 +1,297 @@
+"""An assignment in plain words: how sure it is, what stays open, and what to ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, permutations, product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nesy_gedi.concepts.assignment import MAX_NEAR_TIES, NEAR_TIE, Assignment, Maps
+from nesy_gedi.logic.reasoner import Reasoner
+
+QUERIES_TRIED = 4096
+"""Combinations of clusters that are tried in the search for a telling query; of more, as many at random."""
+
+MAPS_SHOWN = 2
+"""So many near-tied maps are written out: the posterior tells more of them apart than sentences do."""
+
+ANSWERS_SHOWN = 4
+"""So many answers that are expected of a query are written out."""
+
+CANDIDATES_SHOWN = 4
+"""Of clusters that may be more symbols than this, it is not written out which."""
+
+CLUSTERS_SHOWN = 8
+"""So many clusters of a network are named in a sentence, or one more."""
+
+CERTAIN = 1e-6
+"""Nats. An answer is expected where it costs no more."""
+
+
+@dataclass(frozen=True)
+class LeftOpen:
+    """What the observations of an assignment do not settle.
+
+    Attributes:
+        maps: that fit about equally well, the assignment itself first: its near ties, and all of these with the clusters
+            that are hardly ever seen in any other order.
+        more: there are more of them than listed.
+        guessed: (network, cluster) that are hardly ever seen, and not told by what is left for them either.
+        labels: (network, cluster) whose symbols, if told, settle it.
+        fewest: whether it is proven that fewer labels do not do.
+    """
+
+    maps: tuple[Maps, ...]
+    more: bool
+    guessed: tuple[tuple[str, int], ...]
+    labels: tuple[tuple[str, int], ...]
+    fewest: bool
+
+    @property
+    def settled(self) -> bool:
+        return len(self.maps) == 1 and not self.more
+
+    def candidates(self, network: str, cluster: int) -> tuple[int, ...]:
+        """What a cluster may be under the listed maps: indices of symbols, that of the assignment itself first."""
+        return tuple(dict.fromkeys(maps[network][cluster] for maps in self.maps))
+
+
+def left_open(found: Assignment) -> LeftOpen:
+    """What stays open. A network with as many clusters as symbols is taken to have one of each."""
+    unseen: dict[str, list[int]] = {}
+    for network, cluster in found.uninformed:
+        unseen.setdefault(network, []).append(cluster)
+    # Of one cluster alone it is known which symbol is left for it.
+    unseen = {name: own for name, own in unseen.items() if len(own) > 1 or not _one_to_one(found, name)}
+    guessed = tuple((name, cluster) for name, own in unseen.items() for cluster in own)
+    labels = list(found.labels_to_ask)
+    for name, own in unseen.items():
+        labels += [(name, cluster) for cluster in (own[:-1] if _one_to_one(found, name) else own)]
+    listed: dict[tuple[tuple[str, tuple[int, ...]], ...], Maps] = {}
+    for maps in _orders(found, unseen):
+        listed.setdefault(tuple(maps.items()), maps)
+        if len(listed) > MAX_NEAR_TIES:
+            break
+    kept = tuple(islice(listed.values(), MAX_NEAR_TIES))
+    more = found.more_near_ties or len(listed) > len(kept)
+    return LeftOpen(kept, more, guessed, tuple(sorted(set(labels))), found.fewest_labels)
+
+
+def _one_to_one(found: Assignment, network: str) -> bool:
+    return len(found.maps[network]) == len(found.domains[network])
+
+
+def _orders(found: Assignment, unseen: dict[str, list[int]]) -> Iterator[Maps]:
+    """Every near tie with the unseen clusters in every order, the assignment itself first."""
+    for tie in found.near_ties:
+        choices = []
+        for name, own in unseen.items():
+            symbols = [tie.maps[name][cluster] for cluster in own]
+            domain = range(len(found.domains[name]))
+            # What stands for the unseen clusters comes first, whatever order the search has left them in.
+            orders = permutations(symbols) if _one_to_one(found, name) else product(domain, repeat=len(own))
+            choices.append(_first(tuple(symbols), orders))
+        for chosen in product(*choices):
+            maps = {name: list(row) for name, row in tie.maps.items()}
+            for (name, own), symbols_of in zip(unseen.items(), chosen, strict=True):
+                for cluster, symbol in zip(own, symbols_of, strict=True):
+                    maps[name][cluster] = symbol
+            yield {name: tuple(row) for name, row in maps.items()}
+
+
+def _first(item: tuple[int, ...], others: Iterator[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """``item`` and then the others, as many as are ever listed."""
+    return [item, *islice((other for other in others if other != item), MAX_NEAR_TIES)]
+
+
+def statements(
+    found: Assignment,
+    left: LeftOpen,
+    *,
+    answers: int,
+    labels: int,
+    contradiction: float,
+    disagreeing: Sequence[tuple[str, str]],
+    unlikely: bool,
+    query: dict[str, Any] | None,
+) -> list[str]:
+    """What a person should know about an assignment, one sentence each.
+
+    Args:
+        found: the assignment.
+        left: from :func:`left_open`.
+        answers, labels: how many were observed.
+        contradiction: nats by which the answers alone are likelier under the best assignment without labels.
+        disagreeing: of each label that the assignment does not follow, the symbol told and the one that the image's cluster
+            stands for.
+        unlikely: the answers are unlikely under every map.
+        query: from :func:`next_query`.
+    """
+    told = _counted(answers, "answer") + (f" and {_counted(labels, 'label')}" if labels else "")
+    several = answers + labels > 1
+    said = []
+    if not found.exact:
+        said.append(
+            f"The search ran out of time: the assignment is the best that was found, but not proven to be; "
+            f"another may be likelier by up to {found.bound - found.log_likelihood:.1f} nats."
+        )
+    if not left.settled:
+        count = f"more than {len(left.maps)}" if left.more else str(len(left.maps))
+        do = "do" if several else "does"
+        said.append(f"{told} {do} not settle what every cluster is: {count} assignments fit about equally well.")
+        said += alternatives(found, left)
+    elif found.exact and math.isfinite(found.gap):
+        settle = "settle" if several else "settles"
+        said.append(f"{told} {settle} the assignment: the next best is {_times(found.gap)} less likely.")
+    if left.guessed:
+        said.append(f"Hardly ever seen in the answers: {_clusters(left.guessed)}; what they are is a guess.")
+    if not left.settled:
+        said.append(_labels(found, left))
+        if query is not None:
+            said.append(query["sentence"])
+    if unlikely:
+        said.append(
+            "The answers are unlikely under every assignment: clusters mix symbols. Try another seed, more attempts "
+            "(pretraining.attempts), or a recipe that suits these images."
+        )
+    if contradiction > NEAR_TIE:
+        said.append(
+            "The labels contradict the answers: without them another assignment makes the answers "
+            f"{_times(contradiction)} likelier. Check the labels and the program."
+        )
+    if disagreeing:
+        pairs = _listing([f"{symbol} (told to be {told})" for told, symbol in dict.fromkeys(disagreeing)])
+        disagree = "disagree" if len(disagreeing) > 1 else "disagrees"
+        said.append(
+            f"{len(disagreeing)} of {_counted(labels, 'label')} {disagree} with the assignment, whose clusters say: {pairs}. "
+            "Check the labels and the program."
+        )
+    return said
+
+
+def alternatives(found: Assignment, left: LeftOpen) -> list[str]:
+    """How near ties differ from the assignment, a sentence each; of many the first. Other orders of clusters that are
+    hardly ever seen are left out."""
+    which = "The other one" if len(left.maps) == 2 and not left.more else "One of them"
+    return [f"{which}: {_difference(found, tie.maps)}." for tie in found.near_ties[1 : 1 + MAPS_SHOWN]]
+
+
+def next_query(reasoner: Reasoner, left: LeftOpen) -> dict[str, Any] | None:
+    """A query over clusters whose answer tells maps apart, where there is one: the answers that the maps expect of it
+    differ, of as many of them as possible.
+
+    Args:
+        left: from :func:`left_open`.
+
+    Returns:
+        ``query``: the form of the query; ``inputs``: of each its ``network``, ``slots``, ``cluster`` and the ``symbol`` that
+        the assignment has it for; ``answers``: what each of the maps expects, that of the assignment first;
+        ``settles``: whether any answer leaves one map; ``sentence``: all this for people.
+    """
+    sizes = [len(left.maps[0][item.network]) for item in reasoner.inputs if item.network in left.maps[0]]
+    if left.settled or len(sizes) != len(reasoner.inputs) or not sizes:
+        return None  # given inputs would have to be chosen too
+    if math.prod(sizes) <= QUERIES_TRIED:
+        tried = torch.tensor(list(product(*(range(size) for size in sizes))))
+    else:
+        generator = torch.Generator().manual_seed(0)
+        tried = torch.stack([torch.randint(size, (QUERIES_TRIED,), generator=generator) for size in sizes], 1)
+    expected = torch.stack([_expected(reasoner, maps, tried) for maps in left.maps], 1)
+    possible = (expected >= 0).all(1)
+    different = torch.tensor([len(set(row)) for row in expected.tolist()]).masked_fill(~possible, 0)
+    best = int(different.argmax())
+    if int(different[best]) < 2:
+        return None
+    shown = [
+        {
+            "network": item.network,
+            "slots": list(item.slots),
+            "cluster": cluster,
+            "symbol": item.domain[left.maps[0][item.network][cluster]],
+        }
+        for item, cluster in zip(reasoner.inputs, tried[best].tolist(), strict=True)
+    ]
+    clusters = _listing([f"{', '.join(each['slots'])} of cluster {each['cluster']}" for each in shown])
+    answers = [reasoner.answers[k] for k in expected[best].tolist()]
+    settles = int(different[best]) == len(left.maps) and not left.more
+    distinct = list(dict.fromkeys(answers))
+    more = len(distinct) - ANSWERS_SHOWN
+    named = _listing([*distinct[:ANSWERS_SHOWN], f"{more} more"] if more > 1 else distinct, "or")
+    return {
+        "query": reasoner.form.text,
+        "inputs": shown,
+        "answers": answers,
+        "settles": settles,
+        "sentence": f"Or one more answer {'settles it' if settles else 'rules some of them out'}: of a query with {clusters}. "
+        f"Is it {named}?",
+    }
+
+
+def _expected(reasoner: Reasoner, maps: Maps, clusters: Tensor) -> Tensor:
+    """The most likely answer (rows,) of each combination of clusters (rows, inputs) under a map; -1 where there is none."""
+    inputs: dict[object, Tensor] = {}
+    for k, item in enumerate(reasoner.inputs):
+        symbols = torch.tensor(maps[item.network])[clusters[:, k]]
+        rows = torch.full((len(clusters), len(item.domain)), -torch.inf, dtype=torch.float64)
+        inputs[item.network, *item.slots] = rows.scatter_(1, symbols[:, None], 0.0)
+    with torch.no_grad():
+        value, answer = reasoner(inputs).max(1)
+    likely: Tensor = answer.masked_fill(value < -CERTAIN, -1)
+    return likely
+
+
+def _difference(found: Assignment, maps: Maps) -> str:
+    """How another map differs from the best."""
+    parts = []
+    for network, other in maps.items():
+        domain = found.domains[network]
+        changed = [
+            f"cluster {k} is {domain[symbol]} instead of {domain[own]}"
+            for k, (own, symbol) in enumerate(zip(found.maps[network], other, strict=True))
+            if own != symbol
+        ]
+        if changed:
+            parts.append((f"{network}, " if len(maps) > 1 else "") + ", ".join(changed))
+    return "; ".join(parts)
+
+
+def _labels(found: Assignment, left: LeftOpen) -> str:
+    if left.more:
+        return f"Labels of images of {_clusters(left.labels)} would leave fewer."
+    candidates = [[found.domains[name][k] for k in left.candidates(name, cluster)] for name, cluster in left.labels]
+    if len(left.labels) == 1:
+        (symbols,) = candidates
+        asked = f": is it {_listing(symbols, 'or')}?" if 1 < len(symbols) <= CANDIDATES_SHOWN else "."
+        return f"One label settles it: that of an image of {_clusters(left.labels)}{asked}"
+    fewest = "" if left.fewest else " (perhaps fewer)"
+    return f"{len(left.labels)} labels settle it{fewest}: of an image of each of {_clusters(left.labels)}."
+
+
+def _clusters(places: Sequence[tuple[str, int]]) -> str:
+    """Clusters by network, in words."""
+    of_network: dict[str, list[str]] = {}
+    for network, cluster in places:
+        of_network.setdefault(network, []).append(str(cluster))
+    named = []
+    for network, own in of_network.items():
+        more = len(own) - CLUSTERS_SHOWN
+        shown = [*own[:CLUSTERS_SHOWN], f"{more} more"] if more > 1 else own
+        named.append(f"cluster{'s' if len(own) > 1 else ''} {_listing(shown)} of {network}")
+    return _listing(named)
+
+
+def _times(nats: float) -> str:
+    return f"{math.exp(nats):.3g} times" if nats < math.log(1e6) else f"10^{nats / math.log(10.0):.0f} times"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" + ("s" if count != 1 else "")
+
+
+def _listing(items: Sequence[str], last: str = "and") -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""

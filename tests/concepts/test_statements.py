@@ -1,0 +1,306 @@
+"""What is said of an assignment, and the query that is asked for: each near tie expects another answer of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import permutations, product
+from typing import Any
+
+import pytest
+import torch
+from every_map import PROGRAMS, addition, certain, mapped, reasoner
+
+from nesy_gedi.concepts import statements as module
+from nesy_gedi.concepts.assignment import Assignment, assign
+from nesy_gedi.concepts.statements import alternatives, left_open, next_query, statements
+from nesy_gedi.logic.reasoner import Reasoner
+
+
+def observed(made: Reasoner, pairs: list[tuple[int, int]], size: int) -> Assignment:
+    """From the sums of images of these digits, each in the cluster of its own number."""
+    symbols = torch.tensor(pairs)
+    log_q = {("net", slot): certain(symbols[:, k], size) for k, slot in enumerate("XY")}
+    return assign(made, log_q, symbols.sum(1))
+
+
+@pytest.fixture(scope="module")
+def made() -> Reasoner:
+    return addition(4)
+
+
+@pytest.fixture(scope="module")
+def settled(made: Reasoner) -> Assignment:
+    return observed(made, list(product(range(4), repeat=2)), 4)
+
+
+@pytest.fixture(scope="module")
+def open_one(made: Reasoner) -> Assignment:
+    """0 + 3 and 1 + 2: four maps."""
+    return observed(made, [(0, 0), (1, 2), (3, 0)], 4)
+
+
+def said(found: Assignment, **changes: Any) -> list[str]:
+    given: dict[str, Any] = {
+        "answers": 30, "labels": 0, "contradiction": 0.0, "disagreeing": [], "unlikely": False, "query": None
+    }  # fmt: skip
+    return statements(found, left_open(found), **(given | changes))
+
+
+# -- sentences ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_settled_assignment_is_one_sentence(settled: Assignment) -> None:
+    (sentence,) = said(replace(settled, gap=6.0))
+    assert sentence == "30 answers settle the assignment: the next best is 403 times less likely."
+    (sentence,) = said(replace(settled, gap=100.0))
+    assert sentence.endswith("the next best is 10^43 times less likely.")
+    (sentence,) = said(replace(settled, gap=6.0), answers=1)
+    assert sentence.startswith("1 answer settles the assignment")
+    (sentence,) = said(replace(settled, gap=6.0), answers=30, labels=1)
+    assert sentence.startswith("30 answers and 1 label settle the assignment")
+    assert said(replace(settled, gap=float("inf"), runner_up=None)) == []
+
+
+def test_what_is_not_proven_is_not_settled(settled: Assignment) -> None:
+    unproven = replace(settled, exact=False, bound=settled.log_likelihood + 2.5)
+    (sentence,) = said(unproven)
+    assert "ran out of time" in sentence
+    assert "likelier by up to 2.5 nats" in sentence
+
+
+def test_what_is_open_is_spelt_out(open_one: Assignment) -> None:
+    assert len(open_one.near_ties) == 2
+    first, second, third = said(open_one)
+    assert first == "30 answers do not settle what every cluster is: 2 assignments fit about equally well."
+    assert second in (
+        "The other one: cluster 1 is 2 instead of 1, cluster 2 is 1 instead of 2.",
+        "The other one: cluster 1 is 1 instead of 2, cluster 2 is 2 instead of 1.",
+    )
+    assert re.fullmatch(
+        r"One label settles it: that of an image of cluster [12] of net: is it (1 or 2|2 or 1)\?", third
+    )
+    assert alternatives(open_one, left_open(open_one)) == [second]
+    assert said(open_one, answers=1)[0].startswith("1 answer does not settle")
+
+
+def test_clusters_that_are_never_seen_leave_their_order_open(made: Reasoner) -> None:
+    found = observed(made, [(0, 0)], 4)
+    assert len(found.near_ties) == 1  # one order stands for all
+    left = left_open(found)
+    assert sorted(maps["net"] for maps in left.maps) == [(0, *order) for order in permutations((1, 2, 3))]
+    assert left.maps[0] == found.maps
+    lines = said(found, answers=1)
+    assert lines[0] == "1 answer does not settle what every cluster is: 6 assignments fit about equally well."
+    assert lines[1] == ("Hardly ever seen in the answers: clusters 1, 2 and 3 of net; what they are is a guess.")
+    assert lines[2] == "2 labels settle it: of an image of each of clusters 1 and 2 of net."
+    assert not any(" settle the assignment" in line for line in lines)
+    # Whatever the two labels say, the third is what is left.
+    for truth in left.maps:
+        known = {"net": {cluster: truth["net"][cluster] for _, cluster in left.labels}}
+        pairs = torch.tensor([(0, 0)])
+        log_q = {("net", slot): certain(pairs[:, k], 4) for k, slot in enumerate("XY")}
+        told = assign(made, log_q, pairs.sum(1), fixed=known)
+        assert told.maps == truth
+        assert left_open(told).settled
+
+
+def test_one_that_is_never_seen_is_what_is_left(made: Reasoner) -> None:
+    found = observed(made, [(0, 0), (1, 1), (2, 0)], 4)
+    assert found.uninformed == (("net", 3),)
+    assert left_open(found).settled
+    (sentence,) = said(found)
+    assert "settle the assignment" in sentence
+
+
+def test_of_more_clusters_than_symbols_none_is_told_by_what_is_left(made: Reasoner) -> None:
+    pairs = torch.tensor([(0, 0), (1, 1), (2, 0), (3, 3)])
+    log_q = {("net", slot): certain(pairs[:, k], 5) for k, slot in enumerate("XY")}
+    found = assign(made, log_q, pairs.sum(1), kind="fitting")
+    assert found.uninformed == (("net", 4),)
+    left = left_open(found)
+    assert sorted(maps["net"] for maps in left.maps) == [(0, 1, 2, 3, symbol) for symbol in range(4)]
+    assert left.labels == (("net", 4),)
+
+
+def test_more_than_one_label(made: Reasoner) -> None:
+    pairs = [(0, 3), (1, 2), (3, 0)]
+    found = observed(made, pairs, 4)
+    assert len(found.near_ties) == 8
+    lines = said(found)
+    assert sum(line.startswith("One of them") for line in lines) == module.MAPS_SHOWN
+    (asked,) = [line for line in lines if "labels settle it" in line]
+    assert re.fullmatch(r"2 labels settle it: of an image of each of clusters \d and \d of net\.", asked)
+    (asked,) = [line for line in said(replace(found, fewest_labels=False)) if "labels settle it" in line]
+    assert "(perhaps fewer)" in asked
+
+
+def test_a_list_that_is_cut_off_promises_nothing(made: Reasoner, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = torch.tensor([(0, 3), (1, 2), (3, 0)])
+    log_q = {("net", slot): certain(pairs[:, k], 4) for k, slot in enumerate("XY")}
+    by_the_search = assign(made, log_q, pairs.sum(1), max_near_ties=3)
+    assert by_the_search.more_near_ties
+    monkeypatch.setattr(module, "MAX_NEAR_TIES", 3)
+    for found in (by_the_search, observed(made, [(0, 0)], 4)):
+        left = left_open(found)
+        assert left.more
+        lines = said(found, query=next_query(made, left))
+        assert "more than 3 assignments" in lines[0]
+        assert not any("settle" in line for line in lines[1:])
+        assert any("would leave fewer" in line for line in lines)
+
+
+def test_many_clusters_are_not_all_named(settled: Assignment) -> None:
+    many = (*(("net", cluster) for cluster in range(20)), ("other", 3))
+    left = replace(left_open(settled), guessed=many)
+    (line,) = [
+        line
+        for line in statements(
+            settled, left, answers=3, labels=0, contradiction=0.0, disagreeing=[], unlikely=False, query=None
+        )
+        if line.startswith("Hardly")
+    ]
+    assert line.endswith(
+        "clusters 0, 1, 2, 3, 4, 5, 6, 7 and 12 more of net and cluster 3 of other; what they are is a guess."
+    )
+
+
+def test_maps_of_several_networks_name_them() -> None:
+    two = reasoner(*PROGRAMS["two networks"])
+    log_q = {(item.network, *item.slots): certain(torch.tensor([0]), len(item.domain)) for item in two.inputs}
+    found = assign(two, log_q, torch.tensor([two.index("stop")]))
+    assert any(re.search(r"One of them: (light_net|sign_net), cluster", line) for line in said(found))
+
+
+def test_what_is_wrong_is_said_with_what_to_do(settled: Assignment) -> None:
+    (_, unlikely) = said(settled, unlikely=True)
+    assert "clusters mix symbols" in unlikely
+    assert "pretraining.attempts" in unlikely
+    (_, against) = said(settled, labels=2, contradiction=5.0)
+    assert against == (
+        "The labels contradict the answers: without them another assignment makes the answers 148 times likelier. "
+        "Check the labels and the program."
+    )
+    assert len(said(settled, labels=2, contradiction=2.9)) == 1  # within a factor of 20
+    (_, told) = said(settled, labels=3, disagreeing=[("3", "2"), ("3", "2"), ("0", "1")])
+    assert told == (
+        "3 of 3 labels disagree with the assignment, whose clusters say: 2 (told to be 3) and 1 (told to be 0). "
+        "Check the labels and the program."
+    )
+
+
+# -- the query that is asked for ---------------------------------------------------------------------------------------
+
+
+def answer_under(made: Reasoner, maps: dict[str, tuple[int, ...]], clusters: tuple[int, ...]) -> str | None:
+    """What the program derives where each input's image is of one cluster; None where that is not certain."""
+    inputs: dict[object, torch.Tensor] = {}
+    for item, cluster in zip(made.inputs, clusters, strict=True):
+        width = len(maps[item.network])
+        log_q = certain(torch.tensor([cluster]), width)
+        inputs[item.network, *item.slots] = mapped(log_q, maps[item.network], len(item.domain))
+    p = made(inputs)[0].exp()
+    return made.answers[int(p.argmax())] if float(p.max()) > 1 - 1e-6 else None
+
+
+TIED = {
+    "addition of five": [0, 1],
+    "comparison": [0],
+    "two networks": [0],
+    "two networks on one image": [0],
+    "three images": [0, 1],
+    "addition mod 5": [0],
+}
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_it_separates_as_many_near_ties_as_any(name: str) -> None:
+    made = reasoner(*PROGRAMS[name])
+    log_q = {(item.network, *item.slots): certain(torch.tensor(TIED[name]), len(item.domain)) for item in made.inputs}
+    symbols = {item.network: tuple(range(len(item.domain))) for item in made.inputs}
+    texts = [answer_under(made, symbols, (value,) * len(made.inputs)) for value in TIED[name]]
+    answers = torch.tensor([made.index(text) for text in texts])
+    found = assign(made, log_q, answers, max_near_ties=200)
+    left = left_open(found)
+    assert len(left.maps) > 1
+    best = 0
+    for clusters in product(*(range(len(item.domain)) for item in made.inputs)):
+        expected = [answer_under(made, dict(maps), clusters) for maps in left.maps]
+        if None not in expected:
+            best = max(best, len(set(expected)))
+    asked = next_query(made, left)
+    if best < 2:
+        assert asked is None
+        return
+    assert asked is not None
+    chosen = tuple(each["cluster"] for each in asked["inputs"])
+    expected = [answer_under(made, dict(maps), chosen) for maps in left.maps]
+    assert asked["answers"] == expected
+    assert len(set(expected)) == best
+    assert [(each["network"], tuple(each["slots"])) for each in asked["inputs"]] == [
+        (item.network, item.slots) for item in made.inputs
+    ]
+    symbols = {item.network: item.domain for item in made.inputs}
+    assert [each["symbol"] for each in asked["inputs"]] == [
+        symbols[each["network"]][left.maps[0][each["network"]][each["cluster"]]] for each in asked["inputs"]
+    ]
+    assert asked["query"] == made.form.text
+    assert asked["settles"] == (best == len(left.maps) and not left.more)
+    words = "settles it" if asked["settles"] else "rules some of them out"
+    assert f"Or one more answer {words}: of a query with" in asked["sentence"]
+    for each in asked["inputs"]:
+        assert f"{each['slots'][0]} of cluster {each['cluster']}" in asked["sentence"]
+
+
+def test_its_answer_settles_what_was_open(made: Reasoner, open_one: Assignment) -> None:
+    """Asked, and answered as either of the two would: one map is left, and it is that one."""
+    asked = next_query(made, left_open(open_one))
+    assert asked is not None
+    x, y = (each["cluster"] for each in asked["inputs"])
+    for tie, answer in zip(open_one.near_ties, asked["answers"], strict=True):
+        pairs = torch.tensor([(0, 0), (1, 2), (3, 0), (x, y)])
+        log_q = {("net", slot): certain(pairs[:, k], 4) for k, slot in enumerate("XY")}
+        sums = torch.tensor([0, 3, 3, made.index(answer)])
+        found = assign(made, log_q, sums)
+        assert len(found.near_ties) == 1
+        assert found.maps == tie.maps
+
+
+def test_nothing_is_asked_where_nothing_is_open_or_nothing_would_tell(made: Reasoner, settled: Assignment) -> None:
+    assert next_query(made, left_open(settled)) is None
+    swap = reasoner(
+        "nn(net, [X], D, [0, 1]) :: digit(X, D).\nxor(X, Y, R) :- digit(X, A), digit(Y, B), R is (A + B) mod 2.\n",
+        "xor(X, Y, R)",
+    )
+    symbols = torch.tensor(list(product(range(2), repeat=2)))
+    log_q = {("net", slot): certain(symbols[:, k], 2) for k, slot in enumerate("XY")}
+    found = assign(swap, log_q, symbols.sum(1) % 2)
+    assert len(found.near_ties) == 2  # both bits may be the other one
+    assert next_query(swap, left_open(found)) is None
+    assert not any("one more answer" in line for line in said(found, query=None))
+
+
+def test_random_answers_tell_nothing_for_certain() -> None:
+    made = reasoner(*PROGRAMS["learned probabilities"])
+    log_q = {(item.network, *item.slots): certain(torch.tensor([0]), 4) for item in made.inputs}
+    found = assign(made, log_q, torch.tensor([made.index(0)]))
+    assert not left_open(found).settled
+    assert next_query(made, left_open(found)) is None
+
+
+def test_given_symbols_cannot_be_asked_for() -> None:
+    two = reasoner(*PROGRAMS["two networks"])
+    light, sign = two.inputs
+    given = {(sign.network, *sign.slots): certain(torch.tensor([0]), 2)}
+    log_q = {(light.network, *light.slots): certain(torch.tensor([0]), 3)}
+    found = assign(two, log_q, torch.tensor([two.index("stop")]), given=given)
+    assert next_query(two, left_open(found)) is None
+
+
+def test_of_too_many_combinations_some_are_tried(
+    made: Reasoner, open_one: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUERIES_TRIED", 15)  # of 16
+    asked = next_query(made, left_open(open_one))
+    assert asked is not None
+    assert len(set(asked["answers"])) == 2
