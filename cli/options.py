@@ -21,6 +21,9 @@ OBJECTIVES = (
 )
 """Names for the help, which must come without the second that importing the objectives takes; a test compares them."""
 
+OVERRIDES = "pretraining.overrides"
+"""The table of a recipe whose keys are those of a pretraining's recipe."""
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else on stdout.")
 quiet = click.option("--quiet", is_flag=True, help="No progress.")
 data = click.option(
@@ -76,8 +79,15 @@ def read_settings(
     """
     from nesy_gedi.training.recipe_files import read_override
 
+    overrides: dict[str, Any] = {}
     try:
-        overrides = dict(read_override(setting) for setting in settings)
+        for key, value in map(read_override, settings):
+            table, dot, inner = key.partition(f"{OVERRIDES}.")
+            if dot and not table:  # dotted keys of another recipe are keys of this table
+                given = overrides.get(OVERRIDES)
+                overrides[OVERRIDES] = {**(given if isinstance(given, dict) else {}), inner.strip("\"'"): value}
+            else:
+                overrides[key] = value
     except RecipeError as error:
         raise RecipeError(error.message, where=error.where, hint=f"for example --set {example}") from error
     overrides.update({f"networks.{network}.encoder": what for network, what in read_encoders(encoders).items()})
@@ -95,6 +105,20 @@ def read_encoders(encoders: tuple[str, ...]) -> dict[str, str]:
                 f"expected NET=SPEC, found {spec!r}", where="--encoder", hint="for example --encoder digit_net=conv"
             )
         found[network] = what
+    return found
+
+
+def read_labels(labels: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Recipe overrides from ``--label``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for spec in labels:
+        network, colon, entry = spec.partition(":")
+        if not (network and colon and "=" in entry):
+            raise UsageError(
+                f"expected NET:SYMBOL=WHAT, found {spec!r}", where="--label", hint="for example --label digit_net:3=2"
+            )
+        key = f"networks.{network}.labels"
+        found[key] = (*found.get(key, ()), entry)
     return found
 
 

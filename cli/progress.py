@@ -29,6 +29,9 @@ class Plain(Listener):
     def started(self, facts: dict[str, Any]) -> None:
         print_status(_beginning(facts))
 
+    def said(self, sentence: str) -> None:
+        print_status(sentence)
+
     def epoch(self, line: dict[str, Any]) -> None:
         print_status(f"epoch {line['epoch']}: {_told(line)}")
         for sentence in self.new_warnings(line):
@@ -56,6 +59,8 @@ class Live(Plain):
     def started(self, facts: dict[str, Any]) -> None:
         super().started(facts)
         self.epochs = facts["epochs"]
+        for before in self.bar.task_ids:  # of what a run has gone through already
+            self.bar.remove_task(before)
         self.task = self.bar.add_task("", total=None, told="")
         self.bar.start()
 
@@ -77,10 +82,19 @@ class Live(Plain):
         self.bar.stop()
 
 
+_LEARNING = {
+    "answers": "answers",
+    "cotraining": "answers and images",
+    "clusters": "answers and images, beginning with clusters",
+    "assignment": "clusters that answers name",
+}
+
+
 def _beginning(facts: dict[str, Any]) -> str:
     if "query" in facts:
         return (
-            f"{facts['query']}: {facts['answers']} answers, circuit of {facts['nodes']} nodes ({facts['method']}); "
+            f"{facts['query']}, learning from {_LEARNING[facts['learning']]}: {facts['answers']} answers, circuit of "
+            f"{facts['nodes']} nodes ({facts['method']}); "
             f"{facts['train']} training, {facts['validation']} validation, {facts['test']} test queries; "
             f"device {facts['device']}"
         )

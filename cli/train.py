@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nesy_gedi.training.recipe import Recipe
 
 
-@click.command(short_help="Train a program's networks from answers alone.")
+@click.command(short_help="Train a program's networks from answers.")
 @click.argument("program", required=False)
 @options.data_options
 @options.query
@@ -29,10 +29,30 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries.")
 @click.option("--limit", type=click.IntRange(min=1), help="Number of labelled training queries.")
 @options.encoder
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="How networks learn: answers (alone), cotraining (an objective beside them), clusters (pretrain, assign, "
+    "co-train), assignment (pretrain and assign), or auto: clusters where answers are few.",
+)
+@click.option(
+    "--objective",
+    metavar="NAME",
+    help=f"Beside the answers, on images without: {', '.join(options.OBJECTIVES)}.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NET:SYMBOL=WHAT",
+    help="Images whose symbol is told: how many training images, or an image file. Example: digit_net:3=2",
+)
 @options.settings
 @options.device
 @options.trust
-@click.option("--dry-run", is_flag=True, help="Parse, ground, compile and run one batch; write nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Parse, ground, compile, run one batch and show what is planned; write nothing."
+)
 @options.as_json
 @options.quiet
 def train(
@@ -48,6 +68,9 @@ def train(
     epochs: int | None,
     limit: int | None,
     encoders: tuple[str, ...],
+    method: str | None,
+    objective: str | None,
+    labels: tuple[str, ...],
     settings: tuple[str, ...],
     device: str,
     trust: bool,
@@ -64,8 +87,22 @@ def train(
       nesy-gedi train addition --data mnist --data-dir data --epochs 1
     """
     overrides = options.read_settings(
-        settings, encoders, query=query, seed=seed, training__epochs=epochs, data__train=limit
+        settings,
+        encoders,
+        query=query,
+        seed=seed,
+        method=method,
+        training__epochs=epochs,
+        cotraining__epochs=epochs,
+        cotraining__objective=objective,
+        data__train=limit,
     )
+    overrides.update(options.read_labels(labels))
+    if objective is not None and method in ("answers", "assignment"):
+        raise UsageError(
+            f"--method {method} has no objective beside the answers, and --objective {objective} asks for one",
+            hint="leave one of the two out",
+        )
     if resume is not None:
         chosen, recipe = _resumed(resume, program, source, overrides, out, trust)
     elif program is None:
@@ -112,6 +149,7 @@ def _resumed(
     from nesy_gedi.logic.program import Program
     from nesy_gedi.training.adoption import adopt_pretrained
     from nesy_gedi.training.bundled import find_program
+    from nesy_gedi.training.planning import with_absolute_paths
     from nesy_gedi.training.recipe import NetworkRecipe, load_recipe
     from nesy_gedi.training.runs import open_run
 
@@ -126,8 +164,12 @@ def _resumed(
         )
     if source is not None:
         overrides = {**overrides, "data.source": source}
+    # What was left open when the run was started is not open any more.
+    opened = [key for key in ("method", "cotraining.views") if overrides.get(key) == "auto"]
+    overrides = {key: value for key, value in overrides.items() if key not in opened}
+    asked = load_recipe(run.recipe_file, overrides=overrides)  # refuses unknown keys and wrong types
     # The folder of a pretraining stands for what the run's recipe says in its place.
-    asked = adopt_pretrained(load_recipe(run.recipe_file, overrides=overrides))  # refuses unknown keys and wrong types
+    asked = with_absolute_paths(adopt_pretrained(asked))
     weights = [f"networks.{name}.weights" for name in asked.networks if f"networks.{name}.encoder" in overrides]
     # A network that the recipe does not describe has the defaults.
     options.refuse_conflicts(recipe, asked, [*overrides, *weights], where=str(resume), absent=NetworkRecipe())

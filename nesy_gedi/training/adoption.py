@@ -9,6 +9,8 @@ from torch import nn
 
 from nesy_gedi.errors import RunError, UsageError
 from nesy_gedi.networks.encoders import BUNDLED
+from nesy_gedi.networks.ensembles import EnsembleEncoder
+from nesy_gedi.networks.heads import ClusterHead
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.pretrained import load_perception
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
@@ -43,7 +45,9 @@ def load_weights(perception: Perception, network: NetworkRecipe, *, trusted: boo
             hint="pretrain on the same kind of images",
         )
     try:
-        perception.encoder.load_state_dict(found.encoder.state_dict())
+        encoder = perception.encoder
+        for member in encoder.members if isinstance(encoder, EnsembleEncoder) else [encoder]:
+            member.load_state_dict(found.encoder.state_dict())
     except RuntimeError as error:
         raise RunError(
             f"the pretrained weights do not fit the encoder: {str(error).splitlines()[-1].strip()}",
@@ -52,6 +56,8 @@ def load_weights(perception: Perception, network: NetworkRecipe, *, trusted: boo
         ) from error
     perception.mean.copy_(found.mean)
     perception.std.copy_(found.std)
+    if network.head == "clusters" and isinstance(perception.head, ClusterHead):
+        return  # which symbol each cluster stands for is still to be found
     if network.head == "clusters":
         if len(found.domain) != len(perception.domain):
             raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,24 +11,36 @@ from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import RunError
+from nesy_gedi.logic.reasoner import nll
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive, validate
-from nesy_gedi.training.loop import Work
-from nesy_gedi.training.task import LEARNED, Splits, Task
+from nesy_gedi.training.labels import Labelled
+from nesy_gedi.training.loop import Optimisation, Work
+from nesy_gedi.training.splits import Splits
+from nesy_gedi.training.task import LEARNED, OBJECTIVE, Task
 
 
 class AnswerWork(Work):
-    """The networks and learned probabilities of a task, trained on the answers of its queries."""
+    """The networks and learned probabilities of a task, trained on the answers of its queries, and on labelled images
+    where there are some."""
 
     command = "train"
     section = "training"
 
-    def __init__(self, task: Task, networks: nn.ModuleDict, splits: Splits, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: Task,
+        networks: nn.ModuleDict,
+        splits: Splits,
+        device: torch.device,
+        labelled: Mapping[str, Labelled] | None = None,
+    ) -> None:
         self.task = task
         self.networks = networks
         self.splits = splits
         self.device = device
-        self.settings = task.recipe.training
+        self.labelled = {name: each.to(device) for name, each in (labelled or {}).items()}
+        self.settings: Optimisation = task.recipe.training
         self.seed = task.recipe.seed
 
     def __len__(self) -> int:
@@ -41,7 +53,9 @@ class AnswerWork(Work):
         self.networks.train()
 
     def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
-        return {"loss": train_step(self.task, self.networks, self.splits.train, rows, optimizer, fabric, clock)}
+        queries = self.splits.train
+        loss = train_step(self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled)
+        return {"loss": loss}
 
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
         found = validate(self.task, self.networks, self.splits.validation, self.device)
@@ -64,30 +78,88 @@ def train_step(
     optimizer: Any,
     fabric: Fabric,
     clock: Clock,
+    labelled: Mapping[str, Labelled] | None = None,
 ) -> float:
-    """One step on a batch of queries; the time is booked on ``network`` and ``logic``, what went before on ``other``.
+    """One step on a batch of queries and all labelled images (on the device); the time is booked on ``network`` and
+    ``logic``, what went before on ``other``.
 
     Returns:
-        The mean negative log-likelihood of the observed answers in nats, before the step.
+        The mean negative log-likelihood in nats of the observed answers, and of the labels where there are some, before
+        the step.
     """
     clock.lap("other")
     optimizer.zero_grad()
-    log_p = perceive(task, networks, queries, rows, fabric.device)
+    looking = Looking(networks, labelled or {})
+    log_p = perceive(task, looking, queries, rows, fabric.device)
     clock.lap("network")
-    # The graph is cut between networks and logic, so that each can be timed.
-    cut = {name: block.detach().requires_grad_() for name, block in log_p.items()}
-    target = queries.answers[rows].to(fabric.device)
-    loss = task.reasoner.nll(task.observe(cut, queries.observed[rows]), target)
-    learned = list(task.reasoner.parameters())
-    gradients = torch.autograd.grad(loss, [*cut.values(), *learned], allow_unused=True)
+    loss, surrogate = answer_loss(task, log_p, queries, rows)
     clock.lap("logic")
-    # Learned probabilities take the same way as the networks, so that half precision scales all gradients alike.
-    pairs = zip([*log_p.values(), *learned], gradients, strict=True)
-    fabric.backward(torch.stack([(live * gradient).sum() for live, gradient in pairs if gradient is not None]).sum())
+    fabric.backward(surrogate + looking.label_loss())
     optimizer.step()
-    value = float(loss.detach())
+    value = float(loss + looking.label_loss().detach())
     clock.lap("network")
     return value
+
+
+class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
+    """Networks that look at the labelled images in the same pass as at those of queries: statistics of batch
+    normalisation over a handful of images would be poor.
+
+    Args:
+        networks: name -> images to log-probabilities.
+        labelled: on the same device.
+    """
+
+    def __init__(self, networks: nn.ModuleDict, labelled: Mapping[str, Labelled]) -> None:
+        self.networks = networks
+        self.labelled = labelled
+        self.losses: list[Tensor] = []
+
+    def __getitem__(self, name: str) -> Callable[[Tensor], Tensor]:
+        def run(images: Tensor) -> Tensor:
+            told = self.labelled.get(name)
+            if told is None:
+                return self.look(name, images)
+            told = told.some()
+            log_p = self.look(name, torch.cat([images, told.images]))
+            self.losses.append(nll(log_p[len(images) :], told.symbols))
+            return log_p[: len(images)]
+
+        return run
+
+    def look(self, name: str, images: Tensor) -> Tensor:
+        """Log-probabilities (n, K) of images (n, ...)."""
+        log_p: Tensor = self.networks[name](images)
+        return log_p
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.networks)
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def label_loss(self) -> Tensor:
+        """Mean negative log-likelihood of the labels in nats, summed over networks; 0 where there are none."""
+        return torch.stack(self.losses).sum() if self.losses else torch.zeros(())
+
+
+def answer_loss(task: Task, log_p: Mapping[str, Tensor], queries: Queries, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean negative log-likelihood in nats of the observed answers of ``rows``, and a scalar with its gradient.
+
+    The graph is cut between networks and logic, so that each can be timed. Learned probabilities take the same way as the
+    networks, so that half precision scales all gradients alike.
+
+    Args:
+        log_p: as :func:`~nesy_gedi.training.evaluation.perceive` returns it.
+    """
+    device = next(iter(log_p.values())).device
+    cut = {name: block.detach().requires_grad_() for name, block in log_p.items()}
+    loss = task.reasoner.nll(task.observe(cut, queries.observed[rows]), queries.answers[rows].to(device))
+    learned = list(task.reasoner.parameters())
+    gradients = torch.autograd.grad(loss, [*cut.values(), *learned], allow_unused=True)
+    pairs = zip([*log_p.values(), *learned], gradients, strict=True)
+    surrogate = torch.stack([(live * gradient).sum() for live, gradient in pairs if gradient is not None]).sum()
+    return loss.detach(), surrogate
 
 
 def model_tensors(task: Task, networks: nn.ModuleDict) -> dict[str, Tensor]:
@@ -108,6 +180,8 @@ def restore_model(task: Task, networks: nn.ModuleDict, tensors: Mapping[str, Ten
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in [*networks, LEARNED]}
     for key, tensor in tensors.items():
         name, _, rest = key.partition(".")
+        if name == OBJECTIVE:
+            continue  # needed to go on with training alone
         parts.setdefault(name, {})[rest] = tensor
     try:
         if unknown := parts.keys() - {*networks, LEARNED}:

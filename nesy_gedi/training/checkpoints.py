@@ -77,6 +77,18 @@ class CheckpointFolder:
         """
         return which in self._names()
 
+    def load_final(self) -> Checkpoint:
+        """The best checkpoint, or the last where none is known to be better.
+
+        Raises:
+            RunError: as :meth:`load`; or no epoch is finished.
+        """
+        if self.has("last") and not self.has("best"):
+            last = self.load("last")
+            if last.state.get("epoch"):
+                return last
+        return self.load("best")
+
     def load(self, which: str) -> Checkpoint:
         """Read the ``last`` or ``best`` checkpoint.
 

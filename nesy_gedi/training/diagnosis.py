@@ -129,7 +129,7 @@ def _open_program(
     images = load_images(source or recipe.data.source, data_dir=folder or run.data_dir(), download=download)
     task = Task(run.program(trusted=trusted), recipe, cache=GroundingCache())
     networks = task.perceptions(run.image_shape(), trusted=task.networks if trusted else ())
-    restore_model(task, networks, run.checkpoints.load("best").model)
+    restore_model(task, networks, run.checkpoints.load_final().model)
 
     return images, [
         Subject(name, cast("Perception", network), True, task.network(name).attribute, _augmentation(images))

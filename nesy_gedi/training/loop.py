@@ -40,6 +40,9 @@ class Listener:
     def epoch(self, line: dict[str, Any]) -> None:
         """After each epoch, with the line written to ``metrics.jsonl``."""
 
+    def said(self, sentence: str) -> None:
+        """Something to know between what is trained."""
+
     def finished(self) -> None:
         """After the last step, also when training was interrupted or failed."""
 

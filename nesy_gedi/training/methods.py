@@ -16,7 +16,8 @@ from nesy_gedi.networks.perception import Perception
 from nesy_gedi.networks.projectors import DinoProjector, SpatialMean, mlp
 from nesy_gedi.objectives import Gedi, Objective, find_objective
 from nesy_gedi.training.cluster_heads import scaled
-from nesy_gedi.training.pretrain_recipe import Constant, StageRecipe
+from nesy_gedi.training.pretrain_recipe import StageRecipe
+from nesy_gedi.training.recipe_files import Constant
 
 # What the recipe decides by keys of its own.
 _RESERVED = {"self", "clusters", "codes", "prototypes", "dimension", "batch_size", "prior", "seed"}
@@ -73,7 +74,11 @@ class Method(nn.Module):
         """
         # One pass for both: half the calls, and batch statistics of both views.
         views = torch.cat([first, second])
-        features = self.pool(self.perception.features(views))
+        return self.outputs(views, self.perception.features(views))
+
+    def outputs(self, views: Tensor, features: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """As :meth:`forward`, of first and second views (2n, ...) whose features (2n, d) are known already."""
+        features = self.pool(features)
         projection = self.projector(features)
         outputs = {"projection": projection}
         if self.predictor is not None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.data import ImageSplits, load_images
+from nesy_gedi.data import ImageSet, ImageSplits, Labels, load_images
 from nesy_gedi.errors import DataError, RecipeError, UsageError, did_you_mean
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.clock import Clock
@@ -42,6 +42,8 @@ def find_images(recipe: PretrainRecipe, folder: Path | None, download: bool) -> 
             hint=did_you_mean(attribute, found.train.labels),
         )
     count_classes(found, attribute)
+    if recipe.data.classes:
+        found = ImageSplits(found.name, _only(recipe, found.train), _only(recipe, found.test))
     if limit > len(found.train):
         raise RecipeError(
             f"{recipe.data.source} has {len(found.train)} training images, not {limit}", where="data.limit"
@@ -62,6 +64,22 @@ def count_classes(images: ImageSplits, attribute: str) -> int:
             hint="use data with two classes or more",
         )
     return classes
+
+
+def _only(recipe: PretrainRecipe, images: ImageSet) -> ImageSet:
+    """The images of the classes that the recipe names, which are then all classes that there are."""
+    attribute, wanted = recipe.data.attribute, recipe.data.classes
+    labels = images.labels[attribute]
+    for name in wanted:
+        if name not in labels.classes or wanted.count(name) > 1:
+            what = "is named twice" if name in labels.classes else f"is no class of {attribute}"
+            raise RecipeError(f"{name} {what}", where="data.classes", hint=did_you_mean(name, labels.classes))
+    if len(wanted) < 2:
+        raise RecipeError("one class leaves nothing to tell apart", where="data.classes", hint="name two or more")
+    number = torch.tensor([wanted.index(name) if name in wanted else -1 for name in labels.classes])
+    chosen = images.subset((number[labels.index] >= 0).nonzero()[:, 0])
+    told = Labels(wanted, number[chosen.labels[attribute].index])
+    return ImageSet(chosen.images, {**chosen.labels, attribute: told})
 
 
 def prepare(recipe: PretrainRecipe, images: ImageSplits, device: str, trusted: bool) -> Setting:

@@ -11,8 +11,8 @@ from typing import Any
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
 from nesy_gedi.objectives import OBJECTIVES, find_objective, sgld
-from nesy_gedi.training.recipe import NetworkRecipe
-from nesy_gedi.training.recipe_files import SEEDS, Fault, read_recipe
+from nesy_gedi.training.recipe import CotrainingRecipe, NetworkRecipe
+from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, read_recipe
 
 TRAINS = ("all", "head")
 VIEWS = ("augmentation", "neighbours")
@@ -27,8 +27,6 @@ SAMPLER_RANGES = (
 )
 """What is allowed of each number of the sampler."""
 
-Constant = float | int | str | bool
-
 
 @dataclass(frozen=True)
 class PretrainData:
@@ -38,11 +36,13 @@ class PretrainData:
         source: name of a data set.
         attribute: which attribute the clusters are compared with; its number of classes is that of the clusters where
             a stage does not say.
+        classes: of the attribute; images of others are left out, and so are they. All where empty.
         limit: training images; 0 for all.
     """
 
     source: str = "digits"
     attribute: str = "class"
+    classes: tuple[str, ...] = ()
     limit: int = 0
 
 
@@ -87,7 +87,7 @@ class StageRecipe:
     objective: str = ""
     trains: str = "all"
     views: str = "augmentation"
-    neighbours: int = 10
+    neighbours: int = CotrainingRecipe.neighbours
     clusters: int = 0
     initial: str = "random"
     pool: bool = True
@@ -98,8 +98,8 @@ class StageRecipe:
     batch_size: int = 256
     learning_rate: float = 0.003
     weight_decay: float = 0.0
-    hidden: int = 512
-    output: int = 128
+    hidden: int = CotrainingRecipe.hidden
+    output: int = CotrainingRecipe.output
     prior: tuple[float, ...] = ()
     constants: Mapping[str, Constant] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -93,6 +93,17 @@ def save_perception(perception: Perception, run: PretrainingRun) -> None:
         raise RunError(f"cannot write the perception: {error}", where=str(run.path)) from error
 
 
+def count_clusters(path: str | Path) -> int:
+    """How many clusters a finished pretraining has; none of its encoder's Python is imported. Raises as
+    :func:`load_perception`."""
+    run = _finished(path)
+    try:
+        with safe_open(run.perception_file, "pt") as weights:
+            return int(weights.get_slice("head.bias").get_shape()[0])
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
 def load_perception(path: str | Path, *, trusted: bool = False) -> Perception:
     """The perception of a finished pretraining, on the CPU.
 
@@ -102,13 +113,7 @@ def load_perception(path: str | Path, *, trusted: bool = False) -> Perception:
     Raises:
         RunError: no pretraining, an unfinished one, or damaged weights.
     """
-    run = open_pretraining(Path(path))
-    if not run.perception_file.exists():
-        raise RunError(
-            "the pretraining is not finished",
-            where=str(path),
-            hint=f"continue it with nesy-gedi pretrain --resume {shlex.quote(str(path))}",
-        )
+    run = _finished(path)
     try:
         weights = load_file(run.perception_file)
         perception = make_perception(run.recipe(), run.image_shape(), None, len(weights["head.bias"]), trusted)
@@ -120,7 +125,22 @@ def load_perception(path: str | Path, *, trusted: bool = False) -> Perception:
             hint="restore both files, or pretrain again",
         ) from error
     except (OSError, KeyError, SafetensorError) as error:
-        raise RunError(
-            f"perception.safetensors is damaged: {error}", where=str(path), hint="restore the file, or pretrain again"
-        ) from error
+        raise _damaged(path, error) from error
     return perception.eval()
+
+
+def _finished(path: str | Path) -> PretrainingRun:
+    run = open_pretraining(Path(path))
+    if not run.perception_file.exists():
+        raise RunError(
+            "the pretraining is not finished",
+            where=str(path),
+            hint=f"continue it with nesy-gedi pretrain --resume {shlex.quote(str(path))}",
+        )
+    return run
+
+
+def _damaged(path: str | Path, error: Exception) -> RunError:
+    return RunError(
+        f"perception.safetensors is damaged: {error}", where=str(path), hint="restore the file, or pretrain again"
+    )

@@ -7,8 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nesy_gedi.errors import RecipeError
-from nesy_gedi.training.recipe_files import SEEDS, Fault, read_recipe
+from nesy_gedi.data.views import Augmentation
+from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
+from nesy_gedi.objectives import find_objective
+from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, read_recipe
+
+METHODS = ("auto", "answers", "cotraining", "clusters", "assignment")
+"""How networks learn; see :class:`Recipe`."""
+
+FROM_CLUSTERS = ("clusters", "assignment")
+"""The methods that begin with clusters."""
+
+COTRAINED = ("cotraining", "clusters")
+"""The methods with an objective beside the answers."""
+
+PLANNED_VIEWS = ("auto", "augmentation", "neighbours")
+POOLS = ("all", "unlabelled", "queries")
+SCHEDULES = ("constant", "rise", "fall")
+PRIORS = ("uniform", "program", "estimated")
 
 
 @dataclass(frozen=True)
@@ -20,12 +36,19 @@ class DataRecipe:
         train: labelled queries; 0 for as many as use no training image twice.
         validation: queries held out of the training images; 0 for a tenth of those images.
         test: queries over the test images; 0 for as many as use no test image twice.
+        support: the tuples of true symbols that these queries are restricted to and balanced over, each as
+            ``"SYMBOL SYMBOL"``: slot by slot, for each the networks that read it; empty for all.
+        any_order: each tuple stands for all orders of its images.
+        outside: test queries over all other tuples; 0 for as many of each as of each in the support.
     """
 
     source: str = "digits"
     train: int = 0
     validation: int = 0
     test: int = 0
+    support: tuple[str, ...] = ()
+    any_order: bool = False
+    outside: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,14 +60,20 @@ class NetworkRecipe:
         classes: for every class of the attribute the symbol it stands for; empty where names and symbols agree.
         encoder: ``conv``, ``mlp``, ``package.module:factory``, or the folder of a pretraining, which stands for that
             run's encoder with its weights.
-        head: ``linear``; ``clusters`` for that of the pretraining, where cluster k is the domain's symbol k; ``none``
-            where the encoder's output is as wide as the domain.
+        head: ``linear``; ``clusters`` for that of the pretraining, where cluster k is the domain's symbol k;
+            ``prototypes`` for one that begins as the nearest-prototype classifier of the labelled images; ``none`` where
+            the encoder's output is as wide as the domain.
         features: size of the bundled encoders' output; 0 for the feature map of ``conv`` as it is.
         width: channels of the first stage of ``conv``, units of ``mlp``; 0 chooses.
         normalisation: inside ``conv``: ``batch`` or ``none``.
         weights: folder of the pretraining that the first weights come from.
         output: what the network returns: ``logits``, ``log_probabilities`` or ``probabilities``.
         observed: there is no network and no image: the value is given with each query (target digits, say).
+        clusters: of a network that begins as clusters; 0 for as many as its pretraining says, by default as many as
+            classes. Of more than symbols, each stands for a symbol.
+        prior: how frequent each symbol is in the pool, where that is known; decides over ``cotraining.prior``.
+        labels: images whose symbol is told, each as ``SYMBOL=COUNT``, so many of the training images drawn at random,
+            or ``SYMBOL=FILE``, an image file.
     """
 
     attribute: str = "class"
@@ -57,6 +86,9 @@ class NetworkRecipe:
     weights: str = ""
     output: str = "logits"
     observed: bool = False
+    clusters: int = 0
+    prior: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,10 +112,96 @@ class TrainingRecipe:
 
 
 @dataclass(frozen=True)
+class PretrainingRecipe:
+    """Clusters that are learned from images alone, and the search for the symbol that each stands for.
+
+    Attributes:
+        recipe: file of a pretraining recipe; the default of ``nesy-gedi pretrain`` where empty.
+        overrides: dotted keys of that recipe and their values.
+        attempts: pretrainings at most. A further one is made where the answers are unlikely under the best assignment;
+            that with the likeliest answers is kept.
+        answers: observed answers that an assignment looks at, at most.
+        seconds: that an assignment may take.
+    """
+
+    recipe: str = ""
+    overrides: Mapping[str, Constant] = field(default_factory=dict)
+    attempts: int = 2
+    answers: int = 2000
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class CotrainingRecipe:
+    """A self-supervised objective beside the likelihood of the answers, on a pool of images whose answers need not be
+    known. Adam with a cosine schedule, like :class:`TrainingRecipe`.
+
+    Attributes:
+        objective: its name; empty for ``gedi`` where the method needs one. GEDI's clusters are the symbols themselves;
+            other objectives get heads of their own on the network's features.
+        weight: of the objective; the answers' is one.
+        reconstruction: weight of the pool's images being reconstructed from symbols alone, in the share of their variance
+            that is left unexplained; 0 is none. It may stand alone, with an objective of weight 0.
+        schedule: of ``weight``: ``constant``, or ``rise`` from or ``fall`` to zero.
+        pool: ``all`` training images of the domains, ``queries`` or ``unlabelled``: those in queries or the others.
+        views: two ``augmentation`` views of each image, the second of one of its ``neighbours``; ``auto`` takes
+            neighbours where features have been pretrained.
+        neighbours: of each image, one of which is the second view.
+        prior: how frequent symbols are for GEDI: ``uniform``, ``program`` (as the answers suggest where nothing else is
+            known), or ``estimated`` (the frequencies under which the answers are most likely).
+        epochs: 0 for more of them where a step does not hold all queries.
+        steps: in each epoch.
+        batch_size: images of the pool a step.
+        queries: a step, or all where there are fewer.
+        learning_rate: at the first step; 0 for one that is higher where features have been pretrained.
+        hidden, output: of other objectives' heads, as for a pretraining's stage.
+        constants: of the objective, by name.
+        augmentation: of the views, and of the images of the queries.
+    """
+
+    objective: str = ""
+    weight: float = 1.0
+    reconstruction: float = 0.0
+    schedule: str = "constant"
+    pool: str = "all"
+    views: str = "auto"
+    neighbours: int = 10
+    prior: str = "uniform"
+    epochs: int = 0
+    steps: int = 200
+    batch_size: int = 256
+    queries: int = 128
+    learning_rate: float = 0.0
+    hidden: int = 512
+    output: int = 128
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe:
+    """Networks of several members each, trained on answers to disagree about what these leave open; see
+    :mod:`nesy_gedi.training.ensembles`.
+
+    Attributes:
+        members: of each network; 1 is no ensemble.
+        disagreement: weight of how far each member is from the average of all, which is maximised; the answers' is one.
+        entropy: weight of how unsure each member is for itself, which is maximised.
+    """
+
+    members: int = 1
+    disagreement: float = 1.0
+    entropy: float = 0.1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that determines a run, apart from the program's text and the machine.
 
     Attributes:
+        method: how networks learn. ``answers``: from answers alone. ``cotraining``: an objective beside them.
+            ``clusters``: pretrained without labels, each cluster assigned to a symbol by the answers, then co-trained.
+            ``assignment``: the same without what follows the assignment. ``auto``: ``clusters`` where answers are few.
         query: the query form.
         slots: which of its variables are network inputs; found from the program when empty.
         seed: initial weights, validation split, training queries and their order. Test queries never depend on it.
@@ -92,13 +210,35 @@ class Recipe:
     query: str = ""
     slots: tuple[str, ...] = ()
     seed: int = 0
+    method: str = "auto"
     data: DataRecipe = field(default_factory=DataRecipe)
     networks: Mapping[str, NetworkRecipe] = field(default_factory=dict)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    pretraining: PretrainingRecipe = field(default_factory=PretrainingRecipe)
+    cotraining: CotrainingRecipe = field(default_factory=CotrainingRecipe)
+    ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
 
 
-POSITIVE = {"training.epochs", "training.batch_size", "training.learning_rate"}
-NOT_NEGATIVE = {"seed", "data.train", "data.validation", "data.test", "training.weight_decay"}
+POSITIVE = {
+    *("training.epochs", "training.batch_size", "training.learning_rate"),
+    *("pretraining.attempts", "pretraining.answers", "pretraining.seconds"),
+    *("cotraining.neighbours", "cotraining.steps", "cotraining.batch_size"),
+    *("cotraining.queries", "cotraining.hidden", "cotraining.output"),
+    "ensemble.members",
+}
+NOT_NEGATIVE = {
+    *("seed", "data.train", "data.validation", "data.test", "data.outside"),
+    *("training.weight_decay", "cotraining.weight", "cotraining.reconstruction"),
+    *("cotraining.epochs", "cotraining.learning_rate"),
+    *("ensemble.disagreement", "ensemble.entropy"),
+}
+CHOICES = {
+    "method": METHODS,
+    "cotraining.views": PLANNED_VIEWS,
+    "cotraining.pool": POOLS,
+    "cotraining.schedule": SCHEDULES,
+    "cotraining.prior": PRIORS,
+}
 
 
 def load_recipe(
@@ -141,15 +281,29 @@ def _impossible(recipe: Recipe) -> Iterator[Fault]:
     for keys, above_zero, expected in ((POSITIVE, True, "positive"), (NOT_NEGATIVE, False, "zero or more")):
         for key in sorted(keys):
             path = tuple(key.split("."))
-            value: Any = recipe
-            for part in path:
-                value = getattr(value, part)
+            value = _value(recipe, path)
             if not 0 <= value < float("inf") or (above_zero and value == 0):
                 yield path, f"{key} must be {expected}, not {value}"
     if recipe.seed >= SEEDS:
         yield ("seed",), f"seed must be less than {SEEDS}, not {recipe.seed}"
+    for key, valid in CHOICES.items():
+        path = tuple(key.split("."))
+        if (value := _value(recipe, path)) not in valid:
+            yield path, f"{key} cannot be {value}; {did_you_mean(value, valid)}"
+    if recipe.cotraining.objective:
+        try:
+            find_objective(recipe.cotraining.objective)
+        except UsageError as error:
+            yield ("cotraining", "objective"), f"{error.message}; {error.hint}"
     for name, network in recipe.networks.items():
-        for key in ("features", "width"):
+        for key in ("features", "width", "clusters"):
             if (value := getattr(network, key)) < 0:
                 path = ("networks", name, key)
                 yield path, f"{'.'.join(path)} must be zero or more, not {value}"
+
+
+def _value(recipe: Recipe, path: tuple[str, ...]) -> Any:
+    value: Any = recipe
+    for part in path:
+        value = getattr(value, part)
+    return value

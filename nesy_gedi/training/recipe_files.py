@@ -19,6 +19,9 @@ R = TypeVar("R")
 Fault = tuple[tuple[str, ...], str]
 """A key's path, and what is wrong with its value."""
 
+Constant = float | int | str | bool
+"""What a key whose meaning the recipe does not know may hold."""
+
 SEEDS = 2**63
 """Seeds lie below this: more does not fit a random number generator."""
 

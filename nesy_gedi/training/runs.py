@@ -159,6 +159,16 @@ class ProgramRun(RunFolder):
     def program_file(self) -> Path:
         return self.path / "program.pl"
 
+    @property
+    def pretraining_folder(self) -> Path:
+        """The pretrainings that its networks begin from, each a run of its own."""
+        return self.path / "pretraining"
+
+    @property
+    def assignment_file(self) -> Path:
+        """Which symbol each cluster stands for, where networks begin as clusters."""
+        return self.path / "assignment.json"
+
     def recipe(self) -> Recipe:
         """The effective recipe.
 

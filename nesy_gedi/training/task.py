@@ -5,32 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.data import ImageSet, ImageSplits, Queries, draw_tuples, split_validation
-from nesy_gedi.errors import AnswerError, DataError, NesyGediError, RecipeError, UsageError, did_you_mean
+from nesy_gedi.data import ImageSet, ImageSplits, Queries
+from nesy_gedi.errors import AnswerError, NesyGediError, RecipeError, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import Reasoner
-from nesy_gedi.networks.encoders import make_encoder
+from nesy_gedi.networks.encoders import BUNDLED, make_encoder
+from nesy_gedi.networks.ensembles import log_average, side_by_side
 from nesy_gedi.networks.heads import make_head
 from nesy_gedi.networks.perception import Perception, pixel_statistics
 from nesy_gedi.training.adoption import load_weights
-from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, check_recipe
-
-VALIDATION_SHARE = 0.1
-"""Share of the training images held out for validation, where the recipe does not say."""
-
-TEST_SEED = 20261120
-"""Test queries are the same for every run, so that runs can be compared."""
+from nesy_gedi.training.recipe import FROM_CLUSTERS, NetworkRecipe, Recipe, check_recipe
+from nesy_gedi.training.splits import Splits, draw_splits, draw_test
+from nesy_gedi.training.support import read_support
 
 LABELLING_BATCH = 4096
 """Queries labelled at once."""
 
 LEARNED = "t"
 """What the learned probabilities are called beside the networks in a checkpoint."""
+
+OBJECTIVE = "objective"
+"""What belongs to a co-trained objective is called there, before the network's name."""
+
+DECODER = f"{OBJECTIVE}.{OBJECTIVE}"
+"""What belongs to the decoder of co-training is called there: in place of a network's name, one that none can have."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,20 @@ class SymbolMap:
     symbol: Tensor
 
 
+class Derived(NamedTuple):
+    """What a program derives from known symbols.
+
+    Attributes:
+        answers: column of the answer, (n,); of several that a random program has, one drawn by their probability.
+        observed: values of the observed slots, (n, observed slots).
+        exists: whether there is an answer at all, (n,) bool; where there is none, the others mean nothing.
+    """
+
+    answers: Tensor
+    observed: Tensor
+    exists: Tensor
+
+
 class Task:
     """What a recipe and a program describe, ready to train.
 
@@ -49,8 +67,11 @@ class Task:
         slots: the slots that hold images, in the form's order; ``Queries.index`` has a column for each.
         observed: the inputs whose values are given; ``Queries.observed`` has a column for each.
         seen: the inputs that a network perceives.
+        concepts: the same in the order of a support's tuples: slot by slot, networks in the program's order.
+        support: the tuples of true symbols that queries are restricted to, (tuples, concepts) int64; None for all.
 
     Raises:
+        AnswerError: the program derives no answer from a tuple of the support.
         RecipeError: the recipe and the program do not fit together, or a value cannot be.
     """
 
@@ -66,9 +87,12 @@ class Task:
                     hint=did_you_mean(name, program.networks),
                 )
         for name, network in recipe.networks.items():
-            if network.head == "clusters" and not network.weights:
+            needs = {"clusters": "the pretraining that it comes from"}
+            if network.encoder in BUNDLED:  # one's own may be pretrained
+                needs["prototypes"] = "pretrained features"
+            if network.head in needs and not network.weights and recipe.method not in FROM_CLUSTERS:
                 raise RecipeError(
-                    'head = "clusters" needs the pretraining that it comes from',
+                    f'head = "{network.head}" needs {needs[network.head]}',
                     where=f"networks.{name}.head",
                     hint=f"name its folder: --encoder {name}=RUN",
                 )
@@ -90,7 +114,7 @@ class Task:
             raise RecipeError("no network perceives anything in this query", where=recipe.query)
         for name in self.networks:
             # PyTorch keeps networks by name beside its own attributes.
-            if not name or "." in name or name == LEARNED or hasattr(nn.ModuleDict(), name):
+            if not name or "." in name or name in (LEARNED, OBJECTIVE) or hasattr(nn.ModuleDict(), name):
                 raise RecipeError(
                     f"a network that is trained cannot be named {name!r}",
                     where=program.source.name,
@@ -98,6 +122,9 @@ class Task:
                 )
         used = {item.slots[0] for item in self.seen}
         self.slots = tuple(slot for slot in self.reasoner.form.slots if slot in used)
+        order = list(program.networks)
+        self.concepts = tuple(sorted(self.seen, key=lambda c: (self.slots.index(c.slots[0]), order.index(c.network))))
+        self.support = read_support(self)
 
     def network(self, name: str) -> NetworkRecipe:
         """The recipe of a network, defaults where it says nothing."""
@@ -107,6 +134,10 @@ class Task:
     def networks(self) -> tuple[str, ...]:
         """Names of the networks that are trained."""
         return tuple(dict.fromkeys(item.network for item in self.seen))
+
+    def networks_of(self, slot: str) -> tuple[str, ...]:
+        """The networks that look at a slot, in the program's order."""
+        return tuple(concept.network for concept in self.concepts if concept.slots[0] == slot)
 
     def columns(self, network: str) -> list[int]:
         """The columns of ``Queries.index`` that ``network`` looks at."""
@@ -176,15 +207,8 @@ class Task:
         for name in self.networks:
             what, domain = self.network(name), self.program.networks[name]
             try:
-                encoder = make_encoder(
-                    what.encoder,
-                    shape,
-                    what.features,
-                    width=what.width,
-                    normalisation=what.normalisation,
-                    trusted=name in trusted,
-                )
-                head = make_head(what.head, encoder, shape, len(domain))
+                members = range(self.recipe.ensemble.members)
+                encoder, head = side_by_side([self._make_network(name, shape, name in trusted) for _ in members])
                 perception = Perception(
                     encoder, head, domain, image_shape=shape, mean=mean, std=std, output=what.output
                 )
@@ -201,6 +225,19 @@ class Task:
                     where=f"network {name}",
                 ) from error
         return made.train()
+
+    def _make_network(self, name: str, shape: tuple[int, ...], trusted: bool) -> tuple[nn.Module, nn.Module | None]:
+        """A new encoder and head."""
+        what = self.network(name)
+        encoder = make_encoder(
+            what.encoder,
+            shape,
+            what.features,
+            width=what.width,
+            normalisation=what.normalisation,
+            trusted=trusted,
+        )
+        return encoder, make_head(what.head, encoder, shape, len(self.program.networks[name]), what.clusters)
 
     def observe(self, log_p: Mapping[str, Tensor], observed: Tensor) -> dict[object, Tensor]:
         """The reasoner's inputs: what networks perceive, and the observed values as one-hot log-probabilities.
@@ -220,7 +257,7 @@ class Task:
             )
         return inputs
 
-    def predict(self, log_p: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def predict(self, log_p: Mapping[str, Tensor], *, members: int = 1) -> tuple[Tensor, Tensor]:
         """The most probable answer and observed values given what the networks perceive.
 
         Observed values are predicted one by one from their posterior marginals: the gradient of the log-probability
@@ -228,29 +265,37 @@ class Task:
 
         Args:
             log_p: network -> (batch, slots of that network, K), log-probabilities.
+            members: of an ensemble, whose rows follow one another: (members * batch, ...). Its answer is the average of
+                theirs.
 
         Returns:
             Columns of the answers (batch,), and values of the observed slots (batch, observed slots).
         """
         some = next(iter(log_p.values()))
-        size = some.shape[0]
+        size = some.shape[0] // members
         if not self.observed:
             with torch.no_grad():
-                answers = self.reasoner(self.observe(log_p, torch.empty(size, 0, dtype=torch.long)))
+                answers = self._answers(self.observe(log_p, torch.empty(len(some), 0, dtype=torch.long)), members)
             return answers.argmax(1), torch.empty(size, 0, dtype=torch.long, device=some.device)
         with torch.enable_grad():
             inputs = self.observe(
-                {k: v.detach() for k, v in log_p.items()}, torch.zeros(size, len(self.observed)).long()
+                {k: v.detach() for k, v in log_p.items()}, torch.zeros(len(some), len(self.observed)).long()
             )
             open_slots = [
                 some.new_full((size, len(item.domain)), -math.log(len(item.domain))).requires_grad_()
                 for item in self.observed
             ]
-            inputs.update({(i.network, *i.slots): tensor for i, tensor in zip(self.observed, open_slots, strict=True)})
-            answers = self.reasoner(inputs)
+            for item, tensor in zip(self.observed, open_slots, strict=True):
+                inputs[item.network, *item.slots] = tensor.repeat(members, 1)
+            answers = self._answers(inputs, members)
             best = answers.argmax(1)
             marginals = torch.autograd.grad(answers.gather(1, best[:, None]).sum(), open_slots)
         return best, torch.stack([marginal.argmax(1) for marginal in marginals], 1)
+
+    def _answers(self, inputs: Mapping[object, Tensor], members: int) -> Tensor:
+        """Log-probabilities of the answers (batch, answers), the average over members."""
+        answers: Tensor = self.reasoner(inputs)
+        return answers if members == 1 else log_average(answers.unflatten(0, (members, -1)))
 
     def label(self, images: ImageSet, index: Tensor, seed: int) -> Queries:
         """Let the program itself answer queries whose symbols are known.
@@ -265,33 +310,57 @@ class Task:
         Raises:
             AnswerError: the program derives no answer for some tuple.
         """
-        answers, observed = [], []
+        shown = [self.symbols(c.network, images)[index[:, self.slots.index(c.slots[0])]] for c in self.concepts]
+        derived = self.derive(symbols := torch.stack(shown, 1), seed)
+        if not bool(derived.exists.all()):
+            refused = symbols[int((~derived.exists).nonzero()[0])]
+            raise AnswerError(
+                f"the program derives no answer when {self.spell(refused.tolist())}",
+                where=f"{self.program.source.name}, {self.recipe.query}",
+                hint="add a rule for this case, or use data without it",
+            )
+        return Queries(images, index, derived.answers, derived.observed)
+
+    def spell(self, symbols: Sequence[int]) -> str:
+        """What a tuple of symbols, one for each of ``concepts``, says."""
+        named = zip(self.concepts, symbols, strict=True)
+        return ", ".join(f"{concept.network}({concept.slots[0]}) = {concept.domain[k]}" for concept, k in named)
+
+    def derive(self, symbols: Tensor, seed: int) -> Derived:
+        """What the program derives from true symbols.
+
+        Args:
+            symbols: (n, concepts) int64, positions in the domains.
+            seed: for the answers of a random program.
+        """
+        parts: list[Derived] = []
         generator = torch.Generator().manual_seed(seed)
-        truths = {name: self.symbols(name, images)[index[:, self.columns(name)]] for name in self.networks}
-        for begin in range(0, len(index), LABELLING_BATCH):
-            part = {name: truth[begin : begin + LABELLING_BATCH] for name, truth in truths.items()}
-            log_p = {n: one_hot_log(t, len(self.program.networks[n]), torch.float64) for n, t in part.items()}
+        for part in symbols.split(LABELLING_BATCH):
+            log_p = self.certain(part)
             best, values = self.predict(log_p)
             with torch.no_grad():
                 answer_p = self.reasoner(self.observe(log_p, values)).exp()
-            if bool((none := answer_p.sum(1) <= 0.0).any()):
-                self._refuse(images, index[begin + int(none.nonzero()[0])])
-            if bool((answer_p.max(1).values < 1.0 - 1e-6).any()) and not self.observed:
+            exists = answer_p.sum(1) > 0.0
+            if bool((answer_p[exists].amax(1) < 1.0 - 1e-6).any()) and not self.observed:
+                answer_p[~exists] = 1.0  # something to draw from
                 best = torch.multinomial(answer_p / answer_p.sum(1, keepdim=True), 1, generator=generator)[:, 0]
-            answers.append(best)
-            observed.append(values)
-        return Queries(images, index, torch.cat(answers), torch.cat(observed))
+            parts.append(Derived(best, values, exists))
+        return Derived(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
-    def _refuse(self, images: ImageSet, tuple_: Tensor) -> None:
-        seen = []
-        for item in self.seen:
-            symbol = self.symbols(item.network, images)[tuple_[self.slots.index(item.slots[0])]]
-            seen.append(f"{item.network}({item.slots[0]}) = {item.domain[int(symbol)]}")
-        raise AnswerError(
-            f"the program derives no answer when {', '.join(seen)}",
-            where=f"{self.program.source.name}, {self.recipe.query}",
-            hint="add a rule for this case, or use data without it",
-        )
+    def certain(self, symbols: Tensor) -> dict[str, Tensor]:
+        """What networks return that see every symbol as it is.
+
+        Args:
+            symbols: (n, concepts) int64.
+
+        Returns:
+            network -> (n, slots of that network, K), log-probabilities.
+        """
+        log_p = {}
+        for name in self.networks:
+            columns = [k for k, concept in enumerate(self.concepts) if concept.network == name]
+            log_p[name] = one_hot_log(symbols[:, columns], len(self.program.networks[name]), torch.float64)
+        return log_p
 
     def usable(self, images: ImageSet) -> ImageSet:
         """The images whose symbols all lie in the domains (a program over 0..4 leaves the other digits out)."""
@@ -301,43 +370,17 @@ class Task:
         return images if bool(keep.all()) else images.subset(keep.nonzero()[:, 0])
 
     def test_queries(self, images: ImageSplits) -> Queries:
-        """Queries over the test images; the same for every seed.
+        """Queries over the test images; the same for every seed. With a support, those outside it come with them.
 
         Raises:
             DataError: the images are too few.
             AnswerError: the program derives no answer for some tuple.
         """
-        test = self.usable(images.test)
-        index = draw_tuples(len(test), len(self.slots), self.recipe.data.test, TEST_SEED)
-        return self.label(test, index, TEST_SEED)
+        return draw_test(self, images)
 
     def queries(self, images: ImageSplits) -> Splits:
         """Training, validation and test queries; no two of these share an image. Raises as :meth:`test_queries`."""
-        what: DataRecipe = self.recipe.data
-        pool = self.usable(images.train)
-        width = len(self.slots)
-        held_out = what.validation * width or max(width, int(VALIDATION_SHARE * len(pool)))
-        if held_out + width > len(pool):
-            raise DataError(
-                f"{len(pool)} images are too few: {held_out} for validation and {width} for a training query",
-                hint="lower data.validation, or use more images",
-            )
-        seed = self.recipe.seed
-        train, validation = split_validation(pool, held_out, seed)
-        return Splits(
-            train=self.label(train, draw_tuples(len(train), width, what.train, seed), seed),
-            validation=self.label(validation, draw_tuples(len(validation), width, what.validation, seed), seed),
-            test=self.test_queries(images),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """Queries for training, for choosing the best checkpoint, and for the final figures."""
-
-    train: Queries
-    validation: Queries
-    test: Queries
+        return draw_splits(self, images)
 
 
 def one_hot_log(values: Tensor, size: int, dtype: torch.dtype) -> Tensor:

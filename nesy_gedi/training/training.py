@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,19 +14,28 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from nesy_gedi.data import Queries, load_images
-from nesy_gedi.errors import RunError
+from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.adoption import adopt_pretrained
 from nesy_gedi.training.answers import AnswerWork, restore_model, train_step
+from nesy_gedi.training.assigning import Situation
+from nesy_gedi.training.checkpoints import Checkpoint
 from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.cotraining import CotrainingWork, check_cotraining, pool
 from nesy_gedi.training.devices import choose_device, make_fabric
-from nesy_gedi.training.evaluation import measure
+from nesy_gedi.training.ensembles import EnsembleWork, measure_run
+from nesy_gedi.training.labels import Labelled, read_labels
 from nesy_gedi.training.loop import Listener, fit
-from nesy_gedi.training.recipe import NetworkRecipe, Recipe
+from nesy_gedi.training.planning import plan, with_absolute_paths
+from nesy_gedi.training.priors import symbol_priors
+from nesy_gedi.training.prototypes import begin_as_prototypes
+from nesy_gedi.training.recipe import COTRAINED, FROM_CLUSTERS, NetworkRecipe, Recipe
 from nesy_gedi.training.recipe_files import write_recipe
-from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, open_run
-from nesy_gedi.training.task import Splits, Task
+from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, is_pretraining, open_run
+from nesy_gedi.training.splits import Splits
+from nesy_gedi.training.symbols import begin_from, learn_symbols
+from nesy_gedi.training.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +71,10 @@ def train(
     listener: Listener | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Train a program's networks from answers alone, keep the best weights by validation, measure them on the test
-    split.
+    """Train a program's networks as the recipe's method says, and measure them on the test split.
+
+    Weights are the best by validation, but for networks that began as clusters: where answers are few, those for
+    validation would be more than there are, and the last weights are kept.
 
     Args:
         program: the program.
@@ -82,44 +94,120 @@ def train(
     """
     started = time.perf_counter()
     listener = listener or Listener()
-    recipe = adopt_pretrained(recipe)
+    recipe = with_absolute_paths(adopt_pretrained(recipe))
     chosen = choose_device(device)
-    run = None if resume is None else _own_run(Path(resume), program, recipe)
+    run = None if resume is None else _own_run(Path(resume), program)
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=folder, download=download)
     splits = task.queries(images)
+    task = _planned(task, splits)
+    if run is not None and run.recipe() != task.recipe:
+        raise _another("recipe", run)
+    finished = (run.result() or {}) if run is not None else {}
+    labelled = {} if "metrics" in finished else read_labels(task, splits.pool)
     # A checkpoint brings everything back: what was pretrained is not needed any more.
     fresh = None if run is not None and run.checkpoints.has("last") else images.train.images
     networks = task.perceptions(images.train.shape, fresh, trusted=trusted_encoders)
+    if fresh is not None and labelled:
+        begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision)
+    new = run is None
     if run is not None:
-        if "metrics" in (finished := run.result() or {}):  # else it is measured again
+        if "metrics" in finished:  # else it is measured again
             finished["run"] = str(run.path)  # the folder may have been moved
-            restore_model(task, networks, run.checkpoints.load("best").model)
+            restore_model(task, networks, run.checkpoints.load_final().model)
             return Trained(run, task, networks.eval(), splits.test, finished)
     else:
         name = Path(program.source.name).stem
         path = choose_path(name, Path(out) if out is not None else None)
-        run = create_run(path, program, recipe, data_dir=folder, device=chosen, shape=images.train.shape, force=force)
-    wrapped = _place_on(fabric, task, networks)
+        _refuse_to_replace_weights(task, path)
+        run = create_run(
+            path, program, task.recipe, data_dir=folder, device=chosen, shape=images.train.shape, force=force
+        )
+    found: dict[str, Any] | None = None
     set_up = time.perf_counter() - started
-    listener.started(_facts(task, splits, chosen))
     try:
-        progress = fit(AnswerWork(task, wrapped, splits, fabric.device), run, fabric, listener, stop)
-    except BaseException:  # Ctrl-C too
-        if resume is None and not run.checkpoints.has("last"):
+        if task.recipe.method in FROM_CLUSTERS:
+            situation = Situation(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop)
+            found = learn_symbols(situation, run)
+            if fresh is not None:
+                begin_from(situation, found, run, networks)
+        wrapped = _place_on(fabric, task, networks)
+        listener.started(_facts(task, splits, chosen))
+        seconds, best_epoch = _fit(task, wrapped, splits, labelled, fabric, run, listener, stop)
+    except BaseException as error:  # Ctrl-C too
+        if new and not isinstance(error, Interrupted) and not _has_begun(run):
             run.discard()
         raise
     finally:
         listener.finished()
     fitted = time.perf_counter()
-    restore_model(task, wrapped, run.checkpoints.load("best").model)
-    document = _document(task, run, chosen, measure(task, wrapped, splits.test, fabric.device), progress.best_epoch)
+    restore_model(task, wrapped, run.checkpoints.load_final().model)
+    document = _document(task, run, chosen, measure_run(task, wrapped, splits.test, fabric), best_epoch)
     measuring = time.perf_counter() - fitted
-    document["time"] = _times(task, set_up + sum(progress.seconds.values()) + measuring, progress.seconds)
+    spent = {} if found is None else found["time"]
+    total = set_up + sum(spent.values()) + sum(seconds.values()) + measuring
+    document["time"] = _times(task, total, seconds) | spent
+    if found is not None:
+        told = ("networks", "gap", "exact", "near_ties", "labels_to_ask", "query_to_ask", "unlikely", "sentences")
+        document["assignment"] = {key: found[key] for key in told}
+        document["pretraining"] = found["pretraining"]
     run.write_result(document)
     return Trained(run, task, networks.eval(), splits.test, document)
+
+
+def _has_begun(run: ProgramRun) -> bool:
+    """Whether there is more to continue than what a new run makes in a moment."""
+    folder = run.pretraining_folder
+    return run.checkpoints.has("last") or (folder.exists() and any(map(is_pretraining, folder.iterdir())))
+
+
+def _planned(task: Task, splits: Splits) -> Task:
+    """The same task with a recipe that leaves nothing open, tried as far as it can be before anything is trained."""
+    planned = copy.copy(task)
+    planned.recipe = plan(task, splits)
+    if planned.recipe.method in COTRAINED:
+        check_cotraining(planned, splits)
+    return planned
+
+
+def _fit(
+    task: Task,
+    networks: nn.ModuleDict,
+    splits: Splits,
+    labelled: Mapping[str, Labelled],
+    fabric: Fabric,
+    run: ProgramRun,
+    listener: Listener,
+    stop: Callable[[], bool],
+) -> tuple[dict[str, float], int]:
+    """Train as the recipe's method says; seconds by part of the work, and the epoch that is kept."""
+    work = AnswerWork(task, networks, splits, fabric.device, labelled)
+    if task.recipe.method == "assignment":
+        if not run.checkpoints.has("last"):
+            run.checkpoints.save("assigned", Checkpoint(work.tensors(), {}, {}), best=True)
+        return {}, 0
+    if task.recipe.ensemble.members > 1:
+        work = EnsembleWork(task, networks, splits, fabric, labelled)
+    prepared = 0.0
+    if task.recipe.method != "answers":
+        given = {name: torch.tensor(task.network(name).prior) for name in task.networks if task.network(name).prior}
+        cotraining = task.recipe.cotraining
+        estimates = cotraining.objective == "gedi" and len(given) < len(task.networks)
+        kind = cotraining.prior if estimates else "uniform"
+        priors = symbol_priors(task, splits.train, kind) | given
+        selects = task.recipe.method == "cotraining"
+        unlabelled = pool(task, splits)
+        work = CotrainingWork(
+            task, networks, splits, fabric, labelled, unlabelled=unlabelled, priors=priors, selects=selects
+        )
+        if not run.checkpoints.has("last"):
+            began = time.perf_counter()
+            work.begin()
+            prepared = time.perf_counter() - began
+    progress = fit(work, run, fabric, listener, stop, prepared=prepared)
+    return progress.seconds, progress.best_epoch or progress.epoch
 
 
 def evaluate(
@@ -156,7 +244,7 @@ def evaluate(
     chosen = choose_device(device)
     fabric = make_fabric(chosen, recipe.training.precision)
     task = Task(program, recipe, cache=GroundingCache())
-    checkpoint = run.checkpoints.load("best")
+    checkpoint = run.checkpoints.load_final()
     named = (name for name, spec in (encoders or {}).items() if not Path(spec).is_dir())
     allowed = tuple(program.networks) if trusted else tuple(named)
     networks = task.perceptions(run.image_shape(), trusted=allowed)
@@ -166,8 +254,9 @@ def evaluate(
     wrapped = _place_on(fabric, task, networks)
     restore_model(task, wrapped, checkpoint.model)
     clock = Clock(fabric.device)
-    metrics = measure(task, wrapped, queries, fabric.device, clock)
-    document = _document(task, run, chosen, metrics, int(checkpoint.state.get("best_epoch", 0)))
+    metrics = measure_run(task, wrapped, queries, fabric, clock)
+    kept = int(checkpoint.state.get("best_epoch") or checkpoint.state.get("epoch", 0))
+    document = _document(task, run, chosen, metrics, kept)
     document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
     return Trained(run, task, networks.eval(), queries, document)
 
@@ -181,39 +270,58 @@ def dry_run(
     device: str = "auto",
     trusted_encoders: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Do everything that training does up to and including one step; write nothing.
+    """Do everything that training does up to and including one step on answers; pretrain and write nothing.
 
     Returns:
         Circuit and data sizes, the loss of the first batch in nats, and the effective recipe as TOML.
     """
     chosen = choose_device(device)
-    recipe = adopt_pretrained(recipe)
+    recipe = with_absolute_paths(adopt_pretrained(recipe))
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=data_dir, download=download)
     splits = task.queries(images)
+    task = _planned(task, splits)
+    labelled = read_labels(task, splits.pool)
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
+    begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision)
     wrapped = _place_on(fabric, task, networks)
     optimizer = fabric.setup_optimizers(torch.optim.SGD(wrapped.parameters(), lr=0.0))
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
-    loss = train_step(task, wrapped, splits.train, rows, optimizer, fabric, Clock())
-    return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(recipe)}
+    told = {name: each.to(fabric.device) for name, each in labelled.items()}
+    if task.recipe.ensemble.members > 1:
+        loss = EnsembleWork(task, wrapped, splits, fabric, told).step(rows, optimizer, fabric, Clock(), 0.0)["loss"]
+    else:
+        loss = train_step(task, wrapped, splits.train, rows, optimizer, fabric, Clock(), told)
+    return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(task.recipe)}
 
 
-def _own_run(path: Path, program: Program, recipe: Recipe) -> ProgramRun:
-    """The run at ``path``, refused when it is about something else."""
-    run = open_run(path)
-    for what, same in (
-        ("program", run.program().fingerprint == program.fingerprint),
-        ("recipe", run.recipe() == recipe),
-    ):
-        if not same:
+def _refuse_to_replace_weights(task: Task, path: Path) -> None:
+    """What networks begin from must not lie in the run that a new one replaces."""
+    for name in task.networks:
+        weights = task.network(name).weights
+        if weights and Path(weights).resolve().is_relative_to(path.resolve()):
             raise RunError(
-                f"the {what} is not the one that this run was started with",
+                f"the pretraining of {name} lies in the folder that the run would replace: {weights}",
                 where=str(path),
-                hint="continue with the run's own, or start a new run",
+                hint="choose another --out",
             )
+
+
+def _own_run(path: Path, program: Program) -> ProgramRun:
+    """The run at ``path``, refused when it is about another program."""
+    run = open_run(path)
+    if run.program().fingerprint != program.fingerprint:
+        raise _another("program", run)
     return run
+
+
+def _another(what: str, run: ProgramRun) -> RunError:
+    return RunError(
+        f"the {what} is not the one that this run was started with",
+        where=str(run.path),
+        hint="continue with the run's own, or start a new run",
+    )
 
 
 def _place_on(fabric: Fabric, task: Task, networks: nn.ModuleDict) -> nn.ModuleDict:
@@ -229,6 +337,7 @@ def _document(task: Task, run: ProgramRun, device: str, metrics: dict[str, Any],
         "program": run.environment().get("program", task.program.source.name),
         "run": str(run.path),
         "seed": task.recipe.seed,
+        "method": task.recipe.method,
         "data": task.recipe.data.source,
         "metrics": metrics,
         "device": device,
@@ -249,8 +358,11 @@ def _times(task: Task, total: float, seconds: Mapping[str, float]) -> dict[str, 
 
 def _facts(task: Task, splits: Splits, device: str) -> dict[str, Any]:
     nodes, edges = task.reasoner.circuit.size()
+    recipe = task.recipe
+    epochs = {"answers": recipe.training.epochs, "assignment": 0}.get(recipe.method, recipe.cotraining.epochs)
     return {
         "device": device,
+        "learning": recipe.method,
         "query": task.reasoner.form.text,
         "answers": len(task.reasoner.answers),
         "nodes": nodes,
@@ -259,5 +371,5 @@ def _facts(task: Task, splits: Splits, device: str) -> dict[str, Any]:
         "train": len(splits.train),
         "validation": len(splits.validation),
         "test": len(splits.test),
-        "epochs": task.recipe.training.epochs,
+        "epochs": epochs,
     }

@@ -35,6 +35,7 @@ STEPS = 5
 SMALL = Recipe(
     query="addition(X, Y, Sum)",
     seed=3,
+    method="answers",
     data=DataRecipe(train=8 * STEPS, validation=16, test=16),
     networks={"digit_net": NetworkRecipe(features=16)},
     training=TrainingRecipe(epochs=3, batch_size=8, learning_rate=0.003),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from small_runs import ADDITION
 from torch import Tensor, nn
 
-from nesy_gedi.data import ImageSet, Labels, Queries
+from nesy_gedi.data import ImageSet, Labels, Outside, Queries
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training import evaluation
 from nesy_gedi.training.clock import Clock
@@ -178,6 +180,61 @@ def test_means_over_networks() -> None:
         each = [figures[key] for figures in found["networks"].values()]
         assert each[0] != each[1]
         assert found[key] == pytest.approx(sum(each) / 2)
+
+
+def test_outside_the_support(batch: int) -> None:
+    task, networks, inside = set_up(ADDITION, "addition(X, Y, S)", MERGED, 2)
+    pairs = torch.tensor([[0, 3], [2, 3], [1, 3], [1, 1], [0, 1]])  # images 0 and 1 are both read as 0
+    queries = task.label(numbers(1), pairs, 0)
+    seen = torch.tensor([True, False, True, False, False])
+    found = measure(task, networks, replace(inside, outside=Outside(queries, 4, seen)), CPU)
+    outside = found.pop("outside")
+    assert found == measure(task, networks, inside, CPU)
+    assert (outside["queries"], outside["tuples"], outside["answer_accuracy"]) == (5, 4, 2 / 5)
+    assert outside["concept_accuracy"] == pytest.approx(6 / 10)
+    some = outside.pop("seen_answers")
+    assert (some["queries"], some["answer_accuracy"], some["concept_accuracy"]) == (2, 1 / 2, 3 / 4)
+    assert some.keys() == outside.keys() - {"tuples"} == found.keys()
+    assert measure(task, networks, replace(inside, outside=Outside(queries, 4, ~seen & seen)), CPU)["outside"][
+        "seen_answers"
+    ] is None  # fmt: skip
+
+
+def test_what_is_undefined_is_none_and_left_out_of_means() -> None:
+    text = ADDITION.replace("digit(Y, B)", "number(Y, B)") + "nn(number_net, [X], Y, [0..9]) :: number(X, Y).\n"
+    task = Task(Program(text), Recipe(query="addition(X, Y, S)"))
+    queries = task.label(numbers(3), torch.arange(30)[:, None].repeat(1, 2), 0)
+    networks = nn.ModuleDict({"digit_net": Reads(TRUE_NAMES), "number_net": Reads(MERGED)})
+    found = measure(task, networks, queries, CPU)
+    assert [found["networks"][name]["error_auroc"] for name in networks] == [None, 0.5]
+    assert found["error_auroc"] == 0.5
+    networks["number_net"] = Reads(TRUE_NAMES)
+    assert measure(task, networks, queries, CPU)["error_auroc"] is None
+
+
+def test_details_of_a_known_network() -> None:
+    task, networks, queries = set_up(ADDITION, "addition(X, Y, S)", SWAPPED, 2)
+    found = measure(task, networks, queries, CPU)
+    assert found["concept_gap"] == pytest.approx(0.2)
+    assert found["concept_collapse"] == 0.0
+    entropy = -0.91 * math.log(0.91) - 0.09 * math.log(0.01)
+    assert found["concept_entropy"] == pytest.approx(entropy, abs=1e-6)
+    assert found["marginal_divergence"] == pytest.approx(0.0, abs=1e-6)  # swapping keeps the frequencies
+    learned = found["networks"]["digit_net"]["empirical_map"]
+    assert learned == {str(k): {"symbol": str(name), "share": 1.0} for k, name in enumerate(SWAPPED)}
+    merged = measure(task, nn.ModuleDict({"digit_net": Reads(MERGED)}), queries, CPU)
+    assert merged["concept_collapse"] == pytest.approx(0.1)
+    # Zeros and ones are read as 0 with 0.91, all others as 0 with 0.01; nothing is ever read as 1 but with 0.01.
+    seen = torch.tensor([0.2 * 0.91 + 0.8 * 0.01, 0.01, *[0.1 * 0.91 + 0.9 * 0.01] * 8]).double()
+    assert merged["marginal_divergence"] == pytest.approx(float((seen * (seen / 0.1).log()).sum()), abs=1e-6)
+
+
+def test_a_symbol_that_does_not_occur_has_no_reading() -> None:
+    task, networks, _ = set_up(ADDITION, "addition(X, Y, S)", TRUE_NAMES, 2)
+    queries = task.label(numbers(1), torch.tensor([[1, 2], [2, 2]]), 0)
+    learned = measure(task, networks, queries, CPU)["networks"]["digit_net"]["empirical_map"]
+    assert [symbol for symbol, reading in learned.items() if reading is not None] == ["1", "2"]
+    assert json.loads(json.dumps(learned)) == learned
 
 
 def test_clock() -> None:

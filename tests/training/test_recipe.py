@@ -54,7 +54,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         query = "f(X, Y)"
         slots = ["X"]
         seed = 7
-        data = { source = "shapes", train = 1, validation = 2, test = 3 }
+        data = { source = "shapes", train = 1, validation = 2, test = 3, support = ["a", "b"], any_order = true, outside = 4 }
         networks.a_net.attribute = "colour"
         networks.a_net.classes = ["x", "y"]
         [networks.b_net]
@@ -75,12 +75,12 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         "f(X, Y)",
         ("X",),
         7,
-        DataRecipe("shapes", 1, 2, 3),
-        {
+        data=DataRecipe("shapes", 1, 2, 3, ("a", "b"), True, 4),
+        networks={
             "a_net": NetworkRecipe("colour", ("x", "y")),
             "b_net": NetworkRecipe(encoder="m:f", head="none", features=5, output="probabilities", observed=True),
         },
-        TrainingRecipe(4, 5, 1.0, 0.5, "bf16-mixed"),
+        training=TrainingRecipe(4, 5, 1.0, 0.5, "bf16-mixed"),
     )
     assert type(recipe.training.learning_rate) is float
 
@@ -118,6 +118,9 @@ WRONG_TYPE = [
     ("query = 3", 1, "query is a string, not the number 3"),
     ("\nslots = 'X'", 2, "slots is a list of strings, not the string 'X'"),
     ("slots = ['X', 1]", 1, "slots is a list of strings, not a list"),
+    ("data.support = '0 0'", 1, "data.support is a list of strings, not the string '0 0'"),
+    ("data.support = [[0, 0]]", 1, "data.support is a list of strings, not a list"),
+    ("data.any_order = 'yes'", 1, "data.any_order is true or false, not the string 'yes'"),
     ("seed = 1.0", 1, "seed is a whole number, not the number 1.0"),
     ("seed = true", 1, "seed is a whole number, not the truth value true"),
     ("[training]\nlearning_rate = 'fast'", 2, "training.learning_rate is a number, not the string 'fast'"),
@@ -155,6 +158,7 @@ IMPOSSIBLE = [
     ("data.train", "-5", "zero or more, not -5"),
     ("data.validation", "-5", "zero or more, not -5"),
     ("data.test", "-5", "zero or more, not -5"),
+    ("data.outside", "-5", "zero or more, not -5"),
     ("networks.n.features", "-1", "zero or more, not -1"),
 ]
 
@@ -334,7 +338,16 @@ recipes = st.builds(
     query=texts,
     slots=st.lists(texts, max_size=3).map(tuple),
     seed=st.integers(0, 2**63 - 1),
-    data=st.builds(DataRecipe, source=texts, train=counts, validation=counts, test=counts),
+    data=st.builds(
+        DataRecipe,
+        source=texts,
+        train=counts,
+        validation=counts,
+        test=counts,
+        support=st.lists(texts, max_size=3).map(tuple),
+        any_order=st.booleans(),
+        outside=counts,
+    ),
     networks=st.dictionaries(texts, networks, max_size=3),
     training=st.builds(
         TrainingRecipe,

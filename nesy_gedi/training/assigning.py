@@ -1,0 +1,246 @@
+"""Which symbol each cluster of a run's networks stands for: answers and labels in, ``assignment.json`` out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
+from nesy_gedi.concepts.statements import alternatives, left_open, next_query, statements
+from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR
+from nesy_gedi.networks.perception import Perception
+from nesy_gedi.training.labels import Labelled
+from nesy_gedi.training.loop import Listener
+from nesy_gedi.training.runs import VERSION
+from nesy_gedi.training.splits import Splits
+from nesy_gedi.training.task import Task, one_hot_log
+
+UNLIKELY = 0.2
+"""Of what answers cost where images say nothing. Where they surely cost more under the best assignment, clusters mix
+symbols. No answer counts for more than that: one image that is misread with confidence says little of the others."""
+
+TYPICAL = 8
+"""Training images shown of a cluster whose label would help."""
+
+LOOKED_AT = 5000
+"""Of so many of them they are the most typical."""
+
+PERCEIVING_BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What pretraining and assignment need of a run.
+
+    Attributes:
+        task, splits, labelled: as they are trained on.
+        data_dir: where data sets are.
+        device: from :func:`~nesy_gedi.training.devices.choose_device`.
+        trusted: networks whose encoder may import Python.
+        listener, stop: as for :func:`~nesy_gedi.training.training.train`.
+    """
+
+    task: Task
+    splits: Splits
+    labelled: Mapping[str, Labelled]
+    data_dir: Path | None
+    device: str
+    trusted: tuple[str, ...]
+    listener: Listener
+    stop: Callable[[], bool]
+
+
+def assign_clusters(situation: Situation, perceptions: Mapping[str, Perception]) -> dict[str, Any]:
+    """The likeliest assignment under the answers and labels, as ``assignment.json`` tells it."""
+    task, queries = situation.task, situation.splits.train
+    device = torch.device(situation.device)
+    rows = torch.arange(min(len(queries), task.recipe.pretraining.answers))
+    log_q: dict[tuple[str, ...], Tensor] = {}
+    for item in task.seen:
+        column = task.slots.index(item.slots[0])
+        shown = queries.images.images[queries.index[rows, column]]
+        log_q[item.network, *item.slots] = _perceive(perceptions[item.network], shown, device)
+    given: dict[tuple[str, ...], Tensor] = {
+        (item.network, *item.slots): one_hot_log(queries.observed[rows, k], len(item.domain), torch.float64)
+        for k, item in enumerate(task.observed)
+    }
+    labels = {
+        name: (_perceive(perceptions[name], told.images, device), told.symbols)
+        for name, told in situation.labelled.items()
+    }
+    answers = queries.answers[rows]
+    task.reasoner.to("cpu")
+
+    def search(**more: Any) -> Assignment:
+        seconds = task.recipe.pretraining.seconds
+        return assign(task.reasoner, log_q, answers, given=given, kind="fitting", seconds=seconds, **more)
+
+    found = unlabelled = search(labels=labels)
+    of_answers = found.log_likelihood
+    if labels:
+        unlabelled = search()
+        known = {name: dict(enumerate(symbols)) for name, symbols in found.maps.items()}
+        of_answers = search(fixed=known).log_likelihood
+    costs = _costs(task, unlabelled, log_q, given, answers)
+    said = _Said(found, unlabelled, of_answers, _disagreeing(found, labels), _unlikely(**costs), costs)
+    document = _document(situation, said, perceptions, len(rows))
+    task.reasoner.to(device)
+    return document
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """What the answers say.
+
+    Attributes:
+        found, unlabelled: the assignment, and that without labels.
+        of_answers: log-likelihood of the answers alone under ``found``.
+        disagreeing: of each label that ``found`` does not follow, the symbol told and the one that is found.
+        unlikely: the answers are unlikely under every assignment.
+        costs: as :func:`_costs` returns them.
+    """
+
+    found: Assignment
+    unlabelled: Assignment
+    of_answers: float
+    disagreeing: list[tuple[str, str]]
+    unlikely: bool
+    costs: dict[str, Tensor]
+
+
+@torch.no_grad()
+def _costs(
+    task: Task,
+    found: Assignment,
+    log_q: Mapping[tuple[str, ...], Tensor],
+    given: Mapping[tuple[str, ...], Tensor],
+    answers: Tensor,
+) -> dict[str, Tensor]:
+    """What answers cost, (n,) nats each: ``best``, under an assignment; ``certain``, on average even where each image's
+    symbol is certain, since programs may be random; and ``chance``, where every symbol is as probable as any other."""
+
+    def infer(see: Callable[[str, Tensor], Tensor]) -> Tensor:
+        inputs: dict[object, Tensor] = {}
+        inputs.update(given.items())
+        inputs.update({key: see(key[0], values) for key, values in log_q.items()})
+        log_p: Tensor = task.reasoner(inputs)
+        return log_p.clamp_min(LOG_PROBABILITY_FLOOR)
+
+    def likeliest(name: str, values: Tensor) -> Tensor:
+        symbols = torch.tensor(found.maps[name])[values.argmax(1)]
+        return one_hot_log(symbols, len(found.domains[name]), torch.float64)
+
+    def uniform(name: str, values: Tensor) -> Tensor:
+        size = len(found.domains[name])
+        return torch.full((len(values), size), -math.log(size), dtype=torch.float64)
+
+    certain, column = infer(likeliest), answers[:, None]
+    return {
+        "best": -infer(found.apply).gather(1, column)[:, 0],
+        "certain": -(certain.exp() * certain).sum(1),
+        "chance": -infer(uniform).gather(1, column)[:, 0],
+    }
+
+
+def _unlikely(best: Tensor, certain: Tensor, chance: Tensor) -> bool:
+    """Whether answers cost too much, by more than one standard error: a few of them may have met the few images that
+    good clusters misread."""
+    most = float((chance - certain).mean())
+    share = float((best.minimum(chance) - certain).mean()) / most if most > 0 else 0.0
+    bounded = min(max(share, 0.0), 1.0)
+    return share - math.sqrt(bounded * (1.0 - bounded) / len(best)) > UNLIKELY
+
+
+def _disagreeing(found: Assignment, labels: Mapping[str, tuple[Tensor, Tensor]]) -> list[tuple[str, str]]:
+    """The labels whose symbols are improbable under an assignment, each with the likeliest symbol."""
+    pairs = []
+    for name, (log_q, symbols) in labels.items():
+        log_p = found.apply(name, log_q)
+        wrong = log_p.gather(1, symbols[:, None])[:, 0] < log_p.amax(1) - NEAR_TIE
+        domain = found.domains[name]
+        likeliest = log_p.argmax(1)
+        pairs += [(domain[int(symbols[k])], domain[int(likeliest[k])]) for k in wrong.nonzero()[:, 0]]
+    return pairs
+
+
+def _document(
+    situation: Situation,
+    said: _Said,
+    perceptions: Mapping[str, Perception],
+    answers: int,
+) -> dict[str, Any]:
+    found, left = said.found, left_open(said.found)
+    labels = sum(len(each) for each in situation.labelled.values())
+    typical = {name: _typical(situation, name, perceptions[name]) for name in {network for network, _ in left.labels}}
+    asked = [
+        {
+            "network": network,
+            "cluster": cluster,
+            "symbols": [found.domains[network][k] for k in left.candidates(network, cluster)],
+            "typical": typical[network][cluster],
+        }
+        for network, cluster in left.labels
+    ]
+    query = next_query(situation.task.reasoner, left)
+    return {
+        "version": VERSION,
+        "networks": {
+            name: {
+                "clusters": len(perception.domain),
+                "map": list(found.symbols(name)),
+                "runner_up": None
+                if found.runner_up is None
+                else [found.domains[name][k] for k in found.runner_up[name]],
+                "posterior": found.posterior[name].tolist(),
+                "domain": list(found.domains[name]),
+                "uninformed": [cluster for network, cluster in found.uninformed if network == name],
+            }
+            for name, perception in perceptions.items()
+        },
+        "log_likelihood": found.log_likelihood,
+        "runner_up_log_likelihood": None if found.runner_up is None else found.log_likelihood - found.gap,
+        "gap": found.gap if math.isfinite(found.gap) else None,
+        "exact": found.exact,
+        "near_ties": len(left.maps),
+        "more_near_ties": left.more,
+        "labels_to_ask": asked,
+        "query_to_ask": query,
+        "unlikely": said.unlikely,
+        "nats_an_answer": {what: float(cost.mean()) for what, cost in said.costs.items()},
+        "sentences": statements(
+            found,
+            left,
+            answers=answers,
+            labels=labels,
+            contradiction=said.unlabelled.log_likelihood - said.of_answers,
+            disagreeing=said.disagreeing,
+            unlikely=said.unlikely,
+            query=query,
+        ),
+        "alternatives": alternatives(found, left),
+        "answers": answers,
+        "labels": labels,
+        "seconds": found.seconds,
+    }
+
+
+def _typical(situation: Situation, network: str, perception: Perception) -> list[list[int]]:
+    """For each cluster the training images (positions in the training queries' set) that are most certainly of it."""
+    pool = situation.splits.pool
+    drawn = torch.randperm(len(pool), generator=torch.Generator().manual_seed(situation.task.recipe.seed))[:LOOKED_AT]
+    log_q = _perceive(perception, pool.images[drawn], torch.device(situation.device))
+    return drawn[log_q.topk(min(TYPICAL, len(drawn)), dim=0).indices].T.tolist()
+
+
+@torch.no_grad()
+def _perceive(perception: Perception, images: Tensor, device: torch.device) -> Tensor:
+    """Log-probabilities over clusters (n, c) of images, on the CPU."""
+    perception.to(device).eval()
+    chunks = [perception(chunk.to(device)).cpu() for chunk in images.split(PERCEIVING_BATCH)]
+    return torch.cat(chunks) if chunks else torch.zeros(0, len(perception.domain))

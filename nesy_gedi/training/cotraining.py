@@ -1,0 +1,371 @@
+"""Co-training: a self-supervised objective on a pool of images beside the likelihood of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from nesy_gedi.data import ImageSet
+from nesy_gedi.data.image_sets import unit_range
+from nesy_gedi.data.neighbours import nearest_neighbours
+from nesy_gedi.data.views import augment
+from nesy_gedi.errors import RecipeError, RunError
+from nesy_gedi.networks.perception import Perception, check_finite
+from nesy_gedi.objectives.objective import Objective, Pair
+from nesy_gedi.training.answers import AnswerWork, Looking, answer_loss
+from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.cluster_heads import principal_axes
+from nesy_gedi.training.evaluation import perceive
+from nesy_gedi.training.labels import Labelled
+from nesy_gedi.training.loop import Diverged, Optimisation
+from nesy_gedi.training.losses import objective_terms, total_losses
+from nesy_gedi.training.methods import Method, make_objective
+from nesy_gedi.training.pretrain_recipe import StageRecipe
+from nesy_gedi.training.recipe import CotrainingRecipe
+from nesy_gedi.training.reconstruction import TERM, make_decoder
+from nesy_gedi.training.splits import Splits
+from nesy_gedi.training.stages import encode, pick
+from nesy_gedi.training.task import DECODER, OBJECTIVE, Task
+
+LOG_PROBABILITY_FLOOR = -30.0
+"""Nats. What an objective sees of a symbol that is impossible."""
+
+
+class Cotrained(nn.Module):
+    """A perception and an objective of it, which look at their images in one pass: then the statistics of batch
+    normalisation are those of all of them, however few the queries are."""
+
+    def __init__(self, perception: Perception, objective: Objective, settings: CotrainingRecipe) -> None:
+        super().__init__()
+        self.perception = perception
+        self.objective = objective
+        self.method: Method | None = None
+        if not is_own(objective):
+            with torch.no_grad():
+                shape = perception.image_shape
+                assert shape is not None
+                width = encode(perception, torch.zeros(2, *shape, device=perception.mean.device)).shape[1]
+            self.method = Method(perception, objective, width, settings.hidden, settings.output)
+
+    def forward(self, images: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Pair]]:
+        """Log-probabilities (n + m, K) of images (n, ...) and of the first of two views (m, ...), and what the objective
+        takes of both views."""
+        views = torch.cat([first, second])
+        features = self.perception.features(torch.cat([images, views]))
+        symbols = len(images) + len(first)
+        if self.method is not None:
+            seen = self.perception.normalise(self.perception.head(features[:symbols]))
+            return seen, self.method.outputs(views, features[len(images) :])
+        log_p = self.perception.normalise(self.perception.head(features))
+        seen, log_views = log_p[:symbols], log_p[len(images) :]
+        # GEDI's clusters are the symbols: its softmax makes these probabilities of them again.
+        projection = log_views.clamp_min(LOG_PROBABILITY_FLOOR) * getattr(self.objective, "temperature", 1.0)
+        one, other = projection.chunk(2)
+        return seen, {"projection": (one, other)}
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold apart from the perception."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not _is_of_perception(name)}
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        return [parameter for name, parameter in self.named_parameters() if not _is_of_perception(name)]
+
+
+def is_own(objective: Objective) -> bool:
+    """Whether the objective's clusters are the symbols themselves."""
+    return objective.name == "gedi"
+
+
+def _is_of_perception(name: str) -> bool:
+    return name.startswith(("perception.", "method.perception.", "method.objective."))
+
+
+class CotrainingWork(AnswerWork):
+    """Networks trained on answers and, in the same steps, by an objective on a pool of images.
+
+    Args:
+        unlabelled: the pool.
+        priors: network -> probabilities of its symbols, for GEDI; uniform for others.
+        selects: whether the epoch with the best answers on validation queries is kept. Else it is the last: where
+            answers are few, those for validation would be more than there are.
+    """
+
+    section = "cotraining"
+
+    settings: Optimisation
+
+    def __init__(
+        self,
+        task: Task,
+        networks: nn.ModuleDict,
+        splits: Splits,
+        fabric: Fabric,
+        labelled: Mapping[str, Labelled],
+        *,
+        unlabelled: ImageSet,
+        priors: Mapping[str, Tensor],
+        selects: bool,
+    ) -> None:
+        super().__init__(task, networks, splits, fabric.device, labelled)
+        self.cotraining = task.recipe.cotraining
+        self.selects = selects
+        self.images = unlabelled.images.to(fabric.device)
+        self.settings = _Optimisation(
+            self.cotraining.epochs,
+            self.cotraining.batch_size,
+            self.cotraining.learning_rate,
+            task.recipe.training.weight_decay,
+        )
+        torch.manual_seed(self.seed)
+        self.cotrained: dict[str, Cotrained] = {}
+        self.neighbours: dict[str, Tensor] = {}
+        for name in task.networks:
+            perception = cast("Perception", networks[name].module)
+            objective = _objective(task, name, priors.get(name))
+            self.cotrained[name] = Cotrained(perception, objective, self.cotraining).to(fabric.device)
+        self.decoder = make_decoder(task, self.images)
+        self.live = {name: fabric.setup_module(each) for name, each in self.cotrained.items()}
+
+    def begin(self) -> None:
+        """Find the neighbours that views are taken from, in the networks' features as they are now."""
+        if self.cotraining.views != "neighbours":
+            return
+        for name, each in self.cotrained.items():
+            features = encode(each.perception, self.images)
+            check_finite(features)
+            axes = StageRecipe.axes
+            if axes < features.shape[1]:  # comparing all pairs is what takes long
+                features = features @ principal_axes(features, axes)
+            self.neighbours[name] = nearest_neighbours(features, self.cotraining.neighbours).int()
+
+    def __len__(self) -> int:
+        return self.cotraining.steps * self.cotraining.batch_size
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """One pass over the pool after another, cut off after so many steps."""
+        passes = -(-len(self) // len(self.images))
+        drawn = [torch.randperm(len(self.images), generator=generator) for _ in range(passes)]
+        return torch.cat(drawn)[: len(self)]
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        decoder = [] if self.decoder is None else self.decoder.parameters()
+        own = [p for each in self.cotrained.values() for p in each.own_parameters()]
+        return [*super().parameters(), *own, *decoder]
+
+    def train(self) -> None:
+        super().train()
+        for each in self.cotrained.values():
+            each.train()
+
+    def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
+        clock.lap("other")
+        optimizer.zero_grad()
+        queries = torch.randperm(len(self.splits.train))[: self.cotraining.queries]
+        rows = rows.to(self.device)
+        first, second = self._views(rows)
+        looking = _LookingAtViews(self, first, second)
+        log_p = perceive(self.task, looking, self.splits.train, queries, self.device)
+        clock.lap("network")
+        answers, surrogate = answer_loss(self.task, log_p, self.splits.train, queries)
+        clock.lap("logic")
+        weight = self.cotraining.weight * _SCHEDULES[self.cotraining.schedule](progress)
+        terms = []
+        for name, outputs in looking.outputs.items():
+            objective = self.cotrained[name].objective
+            objective.schedule(progress)
+            try:
+                terms.append(objective_terms(objective, outputs))
+            except Diverged as error:
+                raise Diverged(
+                    f"{name}: {error.message}", where=error.where, hint=f"lower {self.section}.learning_rate"
+                ) from error
+        losses, _ = total_losses(terms, self.section)
+        others = looking.label_loss()
+        named = {term: float(sum(each[term].detach() for each in terms)) for term in terms[0]}
+        if self.decoder is not None:
+            unexplained = self.decoder.loss(
+                [looking.seen[name] for name in self.task.networks], unit_range(self.images[rows])
+            )
+            others = others + self.cotraining.reconstruction * unexplained
+            named[TERM] = float(unexplained.detach())
+        fabric.backward(surrogate + weight * losses.sum() + others)
+        optimizer.step()
+        for each in self.cotrained.values():
+            if each.method is not None:
+                each.method.update_teacher(progress)
+        total = float(answers + weight * losses.detach().sum() + others.detach())
+        clock.lap("network")
+        return {"loss": total, "answers": float(answers), **named}
+
+    def _views(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Two views of the images ``rows``: the first, and network -> the second, since neighbours are its own."""
+        augmentation = self.cotraining.augmentation
+        first = augment(self.images[rows], augmentation)
+        if not self.neighbours:
+            return first, dict.fromkeys(self.cotrained, augment(self.images[rows], augmentation))
+        picked = {name: pick(found, rows) for name, found in self.neighbours.items()}
+        return first, {name: augment(self.images[other], augmentation) for name, other in picked.items()}
+
+    def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
+        line, rank = super().measure(losses)
+        line["terms"] = {name: value for name, value in losses.items() if name != "loss"}
+        return line, rank if self.selects else ()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return (
+            super().tensors()
+            | {
+                f"{OBJECTIVE}.{name}.{key}": tensor
+                for name, each in self.cotrained.items()
+                for key, tensor in each.own_tensors().items()
+            }
+            | {f"{OBJECTIVE}.{name}.neighbours": found for name, found in self.neighbours.items()}
+            | {f"{DECODER}.{key}": tensor for key, tensor in self._decoder_tensors().items()}
+        )
+
+    def _decoder_tensors(self) -> dict[str, Tensor]:
+        return {} if self.decoder is None else self.decoder.state_dict()
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        ours = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{OBJECTIVE}.")}
+        super().restore({key: tensor for key, tensor in tensors.items() if key not in ours})
+
+        def below(name: str) -> dict[str, Tensor]:
+            prefix = f"{name}."
+            return {key.removeprefix(prefix): tensor for key, tensor in ours.items() if key.startswith(prefix)}
+
+        try:
+            if below(DECODER).keys() != self._decoder_tensors().keys():
+                raise RuntimeError("one of the two has a decoder, or another one")
+            if self.decoder is not None:
+                self.decoder.load_state_dict(below(DECODER))
+            for name, each in self.cotrained.items():
+                found = below(f"{OBJECTIVE}.{name}")
+                if self.cotraining.views == "neighbours":
+                    self.neighbours[name] = found.pop("neighbours").to(self.device)
+                if found.keys() != each.own_tensors().keys():
+                    raise RuntimeError("it was made with another objective")
+                each.load_state_dict(found, strict=False)
+        except (KeyError, RuntimeError) as error:
+            raise RunError(
+                f"the checkpoint does not fit the objective: {str(error).splitlines()[-1].strip()}",
+                hint="it was written for another recipe",
+            ) from error
+
+
+def pool(task: Task, splits: Splits) -> ImageSet:
+    """The images that the recipe's ``cotraining.pool`` names."""
+    which = task.recipe.cotraining.pool
+    if which == "all":
+        return splits.pool
+    shown = torch.zeros(len(splits.pool), dtype=torch.bool)
+    shown[splits.train.index.flatten()] = True
+    return splits.pool.subset((shown if which == "queries" else ~shown).nonzero()[:, 0])
+
+
+def check_cotraining(task: Task, splits: Splits) -> None:
+    """Try before anything is trained what would fail after it.
+
+    Args:
+        task: with a planned recipe.
+
+    Raises:
+        RecipeError: a pool, a batch or a number of neighbours that do not go together, a constant that the objective does
+            not have, a precision in which its teacher does not move, or too many symbols to reconstruct images from.
+        UsageError: a constant out of range.
+    """
+    what, images = task.recipe.cotraining, pool(task, splits)
+    if len(images) < what.batch_size:
+        raise RecipeError(
+            f"the pool has {len(images)} images, fewer than a batch of {what.batch_size}",
+            where="cotraining.batch_size",
+            hint="lower it" if what.pool == "all" else 'lower it, or take a larger pool: cotraining.pool = "all"',
+        )
+    if what.views == "neighbours" and what.neighbours >= len(images):
+        raise RecipeError(
+            f"the {len(images)} images of the pool do not have {what.neighbours} neighbours each",
+            where="cotraining.neighbours",
+            hint="lower it, or use more images",
+        )
+    make_decoder(task, images.images)
+    for name in task.networks:
+        objective = _objective(task, name, None)
+        if what.batch_size < objective.smallest_batch:
+            raise RecipeError(
+                f"{what.objective} needs batches of at least {objective.smallest_batch}, not {what.batch_size}",
+                where="cotraining.batch_size",
+                hint="raise it",
+            )
+        if "momentum" in objective.takes and task.recipe.training.precision in ("bf16-true", "16-true"):
+            raise RecipeError(
+                f"the teacher of {what.objective} moves in steps too small for {task.recipe.training.precision}",
+                where="training.precision",
+                hint='use "bf16-mixed" or "32-true"',
+            )
+
+
+def _objective(task: Task, network: str, prior: Tensor | None) -> Objective:
+    """The objective beside the answers of a network.
+
+    Args:
+        prior: of its symbols, (K,), where the objective has one; None for uniform.
+    """
+    what = task.recipe.cotraining
+    stage = StageRecipe(
+        batch_size=what.batch_size,
+        output=what.output,
+        constants=what.constants,
+        prior=tuple(prior.tolist()) if what.objective == "gedi" and prior is not None else (),
+    )
+    symbols = len(task.program.networks[network])
+    objective = make_objective(stage, what.objective, symbols, task.recipe.seed, "cotraining")
+    if "energy" in objective.takes:
+        raise RecipeError(
+            "co-training has no sampler for the generative term",
+            where="cotraining.constants",
+            hint="leave generative out, or use it in a pretraining",
+        )
+    return objective
+
+
+class _LookingAtViews(Looking):
+    """Networks that look at the images of queries, at labelled images and at two views of the pool in one pass."""
+
+    def __init__(self, work: CotrainingWork, first: Tensor, second: Mapping[str, Tensor]) -> None:
+        super().__init__(work.networks, work.labelled)
+        self.work = work
+        self.first = first
+        self.second = second
+        self.outputs: dict[str, dict[str, Pair]] = {}
+        self.seen: dict[str, Tensor] = {}
+        """network -> log-probabilities of the first view, (m, K)."""
+
+    def look(self, name: str, images: Tensor) -> Tensor:
+        shown = augment(images, self.work.cotraining.augmentation)
+        log_p: Tensor
+        log_p, self.outputs[name] = self.work.live[name](shown, self.first, self.second[name])
+        self.seen[name] = log_p[len(images) :]
+        return log_p[: len(images)]
+
+
+@dataclass(frozen=True)
+class _Optimisation:
+    """What the loop asks of a recipe."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+
+_SCHEDULES: Mapping[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "rise": lambda progress: progress,
+    "fall": lambda progress: 1.0 - progress,
+}
+"""The objective's weight after a share of all steps, by the name in recipes."""

@@ -1,0 +1,148 @@
+"""Labelled images: a few whose symbols a person has told."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from nesy_gedi.data import ImageSet
+from nesy_gedi.errors import DataError, RecipeError, did_you_mean
+from nesy_gedi.training.task import Task
+
+LABELLED_BATCH = 128
+"""Labelled images that a step looks at, at most; of more, as many are drawn at random."""
+
+_EXAMPLE = "for example 3=2, two training images of 3, or 3=three.png"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Images of one network whose symbols are known.
+
+    Attributes:
+        images: (m, ...), as the network takes them.
+        symbols: their indices in its domain, (m,) int64.
+    """
+
+    images: Tensor
+    symbols: Tensor
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def to(self, device: torch.device) -> Labelled:
+        return Labelled(self.images.to(device), self.symbols.to(device))
+
+    def some(self) -> Labelled:
+        """All of them, or ``LABELLED_BATCH`` drawn by the global generator."""
+        if len(self) <= LABELLED_BATCH:
+            return self
+        rows = torch.randperm(len(self))[:LABELLED_BATCH].to(self.symbols.device)
+        return Labelled(self.images[rows], self.symbols[rows])
+
+
+def absolute_label(entry: str) -> str:
+    """An entry of a network's ``labels`` whose file is found from any working directory; others as they are."""
+    symbol, equals, what = (part.strip() for part in entry.partition("="))
+    return f"{symbol}={Path(what).resolve()}" if symbol and equals and what and not what.isdecimal() else entry
+
+
+def read_labels(task: Task, images: ImageSet) -> dict[str, Labelled]:
+    """The labelled images that the recipe names, for each network that has some.
+
+    Args:
+        images: training images, of which those that are counted are drawn, the same for the same seed.
+
+    Raises:
+        RecipeError: an entry that says something else, a symbol that the domain does not have, a network that perceives
+            nothing, or prototypes of a symbol that has no label.
+        DataError: fewer images of a symbol than asked for, a file that is no image of the right shape, or one file with
+            two symbols.
+    """
+    for name, network in task.recipe.networks.items():
+        if network.labels and name not in task.networks:
+            raise RecipeError(
+                f"{name} perceives nothing: its values are given with each query",
+                where=f"networks.{name}.labels",
+                hint="leave them out",
+            )
+    found = {name: _read(task, name, images) for name in task.networks if task.network(name).labels}
+    for name in task.networks:
+        if task.network(name).head == "prototypes":
+            _refuse_unlabelled(task, name, found.get(name))
+    return {name: each for name, each in found.items() if len(each)}
+
+
+def _refuse_unlabelled(task: Task, network: str, found: Labelled | None) -> None:
+    """Raises RecipeError where a symbol of the domain has no labelled image."""
+    told = set() if found is None else set(found.symbols.tolist())
+    missing = [symbol for k, symbol in enumerate(task.program.networks[network]) if k not in told]
+    if missing:
+        raise RecipeError(
+            f"there are no prototypes of symbols without a labelled image: {', '.join(missing)}",
+            where=f"networks.{network}.labels",
+            hint=f"label one of each, for example --label {shlex.quote(f'{network}:{missing[0]}=1')}",
+        )
+
+
+def _read(task: Task, network: str, images: ImageSet) -> Labelled:
+    where, domain = f"networks.{network}.labels", task.program.networks[network]
+    generator = torch.Generator().manual_seed(task.recipe.seed)
+    truth = task.symbols(network, images)
+    parts: list[Tensor] = []
+    symbols: list[int] = []
+    told: dict[Path, str] = {}
+    free = torch.ones(len(images), dtype=torch.bool)  # an image is drawn once
+    for entry in task.network(network).labels:
+        symbol, equals, what = (part.strip() for part in entry.partition("="))
+        if not (symbol and equals and what):
+            raise RecipeError(f"expected SYMBOL=COUNT or SYMBOL=FILE, found {entry!r}", where=where, hint=_EXAMPLE)
+        if symbol not in domain:
+            raise RecipeError(f"{symbol} is not in the domain", where=where, hint=did_you_mean(symbol, domain))
+        number = domain.index(symbol)
+        if what.isdecimal():
+            there = ((truth == number) & free).nonzero()[:, 0]
+            if int(what) > len(there):
+                raise DataError(
+                    f"{what} images of {symbol} were asked for, there are {len(there)}",
+                    where=where,
+                    hint="ask for fewer",
+                )
+            chosen = there[torch.randperm(len(there), generator=generator)[: int(what)]]
+            free[chosen] = False
+            parts.append(images.images[chosen])
+            symbols += [number] * len(chosen)
+        else:
+            path = Path(what).resolve()
+            if told.setdefault(path, symbol) != symbol:
+                raise DataError(f"{what} is told to be {told[path]} and {symbol}", where=where, hint="leave one out")
+            parts.append(_read_image(path, images.shape, where)[None])
+            symbols.append(number)
+    if not symbols:
+        return Labelled(images.images[:0], torch.zeros(0, dtype=torch.int64))
+    return Labelled(torch.cat(parts), torch.tensor(symbols))
+
+
+def _read_image(path: Path, shape: tuple[int, ...], where: str) -> Tensor:
+    """(channels, height, width) uint8 of a file, made grey or coloured and resized as ``shape`` asks."""
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise DataError(
+            f"data of shape {shape} is no image", where=where, hint="give a number of labelled items instead"
+        )
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):  # of 16 bits a pixel, the lower ones would be kept
+                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            image = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        what = "there is no such file" if not path.is_file() else f"it is no image that can be read: {error}"
+        raise DataError(what, where=f"{where}, {path}", hint="name a PNG or JPEG file, or a number") from error
+    return torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1).contiguous()
