@@ -13,6 +13,7 @@ from nesy_gedi.cli.diagnose import diagnose
 from nesy_gedi.cli.doctor import doctor
 from nesy_gedi.cli.evaluate import evaluate
 from nesy_gedi.cli.ground import ground
+from nesy_gedi.cli.inspect import inspect
 from nesy_gedi.cli.listings import data, programs
 from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
 from nesy_gedi.cli.pretrain import pretrain
@@ -31,11 +32,11 @@ def commands() -> None:
       nesy-gedi train addition         train the first bundled program
       nesy-gedi pretrain               learn clusters of digits without a label
       nesy-gedi programs               what else is bundled
-      nesy-gedi evaluate RUN           measure a run again
+      nesy-gedi inspect RUN            what the symbols of a run mean, with pictures
     """
 
 
-for command in (train, pretrain, evaluate, diagnose, ground, query, programs, data, doctor):
+for command in (train, pretrain, evaluate, inspect, diagnose, ground, query, programs, data, doctor):
     commands.add_command(command)
 
 

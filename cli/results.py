@@ -22,6 +22,10 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
     rows = [[name, *(f"{m[metric.key]:.4f}" for metric in CONCEPT_METRICS)] for name, m in metrics["networks"].items()]
     click.echo("  concepts, never aligned unless it says so:")
     print_table(rows, ["network", *(metric.label for metric in CONCEPT_METRICS)])
+    if (outside := metrics.get("outside")) is not None:
+        click.echo(f"  {outside['tuples']} tuples outside the support, {_accuracies(outside)}")
+        if (seen := outside["seen_answers"]) is not None:
+            click.echo(f"  of these with answers that the support has, {_accuracies(seen)}")
     for label, probabilities in document.get("learned", {}).items():
         click.echo(f"  learned: {label}: {', '.join(f'{p:.4f}' for p in probabilities)}")
     spent = document["time"]
@@ -32,6 +36,13 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         f"grounding {spent['grounding_s']:.2f} s"
     )
     _print_place(document, report)
+
+
+def _accuracies(figures: dict[str, Any]) -> str:
+    return (
+        f"{figures['queries']} queries: answers right {figures['answer_accuracy']:.4f}, "
+        f"concepts {figures['concept_accuracy']:.4f}, aligned {figures['aligned_concept_accuracy']:.4f}"
+    )
 
 
 def print_pretraining(document: dict[str, Any], report: Path | None = None) -> None:

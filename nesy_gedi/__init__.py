@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nesy_gedi.concepts.assignment import Assignment, assign
+    from nesy_gedi.concepts.soft_assignment import SoftAssignment, assign_softly
     from nesy_gedi.errors import (
         AnswerError,
         BudgetError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nesy_gedi.networks.perception import Perception
     from nesy_gedi.objectives import find_objective
     from nesy_gedi.reports.html import write_report
+    from nesy_gedi.reports.inspection import Inspection, inspect_run
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.training.diagnosis import diagnose_encoder
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
@@ -41,6 +43,7 @@ _PUBLIC = {
     "BudgetError": "nesy_gedi.errors",
     "DataError": "nesy_gedi.errors",
     "DistributionError": "nesy_gedi.errors",
+    "Inspection": "nesy_gedi.reports.inspection",
     "Interrupted": "nesy_gedi.errors",
     "NesyGediError": "nesy_gedi.errors",
     "NesyGediWarning": "nesy_gedi.errors",
@@ -52,12 +55,15 @@ _PUBLIC = {
     "Recipe": "nesy_gedi.training.recipe",
     "RecipeError": "nesy_gedi.errors",
     "RunError": "nesy_gedi.errors",
+    "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
     "assign": "nesy_gedi.concepts.assignment",
+    "assign_softly": "nesy_gedi.concepts.soft_assignment",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
     "find_objective": "nesy_gedi.objectives",
+    "inspect_run": "nesy_gedi.reports.inspection",
     "load_perception": "nesy_gedi.training.pretrained",
     "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
@@ -73,6 +79,7 @@ __all__ = [
     "BudgetError",
     "DataError",
     "DistributionError",
+    "Inspection",
     "Interrupted",
     "NesyGediError",
     "NesyGediWarning",
@@ -84,12 +91,15 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunError",
+    "SoftAssignment",
     "UsageError",
     "answer_queries",
     "assign",
+    "assign_softly",
     "diagnose_encoder",
     "evaluate",
     "find_objective",
+    "inspect_run",
     "load_perception",
     "load_pretrain_recipe",
     "load_recipe",

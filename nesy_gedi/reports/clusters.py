@@ -14,9 +14,6 @@ from nesy_gedi.reports.gallery import Group, gallery_table, gather
 from nesy_gedi.reports.page import confusion_table, number
 from nesy_gedi.reports.plots import scatter
 
-PICTURES_ACROSS = 4
-"""Pictures of a kind side by side, so that the three kinds fit on a page."""
-
 CLUSTERS_SHOWN = 100
 """Of more clusters, the largest are shown."""
 
@@ -70,9 +67,9 @@ def groups(clustering: Clustering) -> list[Group]:
     for own in clustering.shown:
         count, commonest = clustering.counts[:, own].max(0)
         meaning = clustering.classes[int(commonest)] if count else ""
-        taken, true = predicted == own, clustering.truth == commonest
-        p = clustering.probabilities[:, own]
-        found.append(gather(str(own), meaning, clustering.images, p, taken, true, PICTURES_ACROSS))
+        p, taken, right = clustering.probabilities[:, own], predicted == own, int(commonest)
+        truth, classes = clustering.truth, clustering.classes
+        found.append(gather(str(own), meaning, clustering.images, p, taken, truth, right, classes))
     return found
 
 

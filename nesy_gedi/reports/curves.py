@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -36,6 +36,29 @@ class StageLines(NamedTuple):
 
     name: str
     lines: list[Line]
+
+
+NUMBERS = ("train_loss", "validation_loss", "validation_answer_accuracy", "aligned_accuracy")
+TABLES = ("terms", "collapse", "seconds")
+
+
+def readable(lines: Sequence[Line]) -> list[Line]:
+    """The lines up to the first that holds something else than a run writes: what a person has edited is not drawn."""
+    return list(takewhile(_is_readable, lines))
+
+
+def _is_readable(line: Line) -> bool:
+    def is_number(value: object) -> bool:
+        return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+    tables = [line.get(key, {}) for key in TABLES]
+    symptoms = line.get("symptoms", [])
+    return (
+        all(is_number(line.get(key)) for key in NUMBERS)
+        and all(isinstance(table, dict) and all(map(is_number, table.values())) for table in tables)
+        and isinstance(symptoms, list)
+        and all(isinstance(each, dict) and {"name", "diagnostic"} <= each.keys() for each in symptoms)
+    )
 
 
 def by_stage(lines: Sequence[Line]) -> list[StageLines]:
@@ -72,7 +95,6 @@ def diagnostic_curve(stages: Sequence[StageLines], key: str) -> str:
 
 def style_legend(stages: Sequence[StageLines], *, warnings: bool) -> str:
     """What the lines of all curves stand for."""
-    figure = Figure(figsize=(9, 0.35))
     handles = [
         Line2D([], [], label=plain(f"stage {stage.name}"), **_style(number, 1)) for number, stage in enumerate(stages)
     ]
@@ -80,6 +102,7 @@ def style_legend(stages: Sequence[StageLines], *, warnings: bool) -> str:
         handles.append(Line2D([], [], **BOUNDARY, label="next stage begins"))
     if warnings and _raised(stages, "name"):
         handles.append(Line2D([], [], **WARNING, label="raised a warning"))
+    figure = Figure(figsize=(1.9 * max(2, len(handles)), 0.35))
     figure.legend(handles=handles, loc="center left", ncols=len(handles), frameon=False, fontsize=9, handlelength=3)
     return to_svg(figure, "legend of the curves")
 

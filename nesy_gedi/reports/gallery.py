@@ -13,10 +13,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nesy_gedi.reports.page import table
-from nesy_gedi.training.training import Trained
 
 SHOWN = 8
-"""Images in a row of the report."""
+"""Images of a kind."""
+
+ACROSS = 4
+"""Of these, how many stand side by side, so that the three kinds fit on a page."""
 
 TILE = 32
 """Side of a shown image in pixels."""
@@ -42,6 +44,7 @@ class Group:
         typical: the group's images with the highest probability of it, as PNG data; empty for points.
         uncertain: those with the lowest.
         odd: those of another class, the most confident first.
+        odd_classes: what these truly are.
     """
 
     name: str
@@ -53,17 +56,21 @@ class Group:
     typical: str
     uncertain: str
     odd: str
+    odd_classes: tuple[str, ...]
 
 
-def look(trained: Trained, network: str) -> list[Group]:
-    """What ``network`` makes of the test images, symbol by symbol."""
-    images = trained.queries.images
-    probabilities = probabilities_of(trained.networks[network], images.images)
-    truth = trained.task.symbols(network, images)
+def look(images: Tensor, probabilities: Tensor, truth: Tensor, domain: Sequence[str]) -> list[Group]:
+    """What a network makes of images (n, ...), symbol by symbol.
+
+    Args:
+        probabilities: of the symbols, (n, K).
+        truth: the symbol of each image, (n,) int64.
+        domain: the symbols.
+    """
     predicted = probabilities.argmax(1)
     return [
-        gather(name, name, images.images, probabilities[:, number], predicted == number, truth == number)
-        for number, name in enumerate(trained.task.program.networks[network])
+        gather(name, name, images, probabilities[:, k], predicted == k, truth, k, domain)
+        for k, name in enumerate(domain)
     ]
 
 
@@ -82,20 +89,22 @@ def gather(
     images: Tensor,
     probability: Tensor,
     taken: Tensor,
-    true: Tensor,
-    columns: int = SHOWN,
+    truth: Tensor,
+    right: int,
+    classes: Sequence[str],
 ) -> Group:
     """One group of ``images`` (n, ...).
 
     Args:
         probability: (n,), of the group.
         taken: (n,) bool, which images are in it.
-        true: (n,) bool, which images are of the class that it stands for.
-        columns: pictures side by side.
+        truth: (n,) int64, the class of each image.
+        right: the class that the group stands for.
+        classes: their names.
     """
-    members = taken.nonzero()[:, 0]
+    members, true = taken.nonzero()[:, 0], truth == right
     ascending = members[probability[members].argsort()]
-    odd = ascending[~true[ascending]].flip(0)
+    odd = ascending[~true[ascending]].flip(0)[:SHOWN]
     return Group(
         name,
         meaning,
@@ -103,9 +112,10 @@ def gather(
         true_share=float(true.float().mean()),
         purity=float(true[members].float().mean()),
         confidence=float(probability[members].mean()),
-        typical=sheet(images[ascending.flip(0)[:SHOWN]], columns),
-        uncertain=sheet(images[ascending[:SHOWN]], columns),
-        odd=sheet(images[odd[:SHOWN]], columns),
+        typical=sheet(images[ascending.flip(0)[:SHOWN]], ACROSS),
+        uncertain=sheet(images[ascending[:SHOWN]], ACROSS),
+        odd=sheet(images[odd], ACROSS),
+        odd_classes=tuple(classes[k] for k in truth[odd].tolist()),
     )
 
 
@@ -143,15 +153,24 @@ def gallery_table(
     if not pictures:
         return table(header, rows, "words")
     full = [
-        [*cells, *(_picture(data, kind, group.name) for kind, data in _pictures(group).items())]
+        [
+            *cells,
+            picture(group.typical, f"typical images of {group.name}"),
+            picture(group.uncertain, f"uncertain images of {group.name}"),
+            picture(group.odd, f"odd images of {group.name}") + _truly(group.odd_classes),
+        ]
         for cells, group in zip(rows, groups, strict=True)
     ]
     return f'<div class="wide">{table([*header, "most typical", "least certain", odd], full, "gallery")}</div>'
 
 
-def _pictures(group: Group) -> dict[str, str]:
-    return {"typical": group.typical, "uncertain": group.uncertain, "odd": group.odd}
+def picture(data: str, text: str) -> str:
+    """An image of a data address; ``none`` for an empty one."""
+    return f'<img src="{data}" alt="{escape(text)}">' if data else "none"
 
 
-def _picture(data: str, kind: str, name: str) -> str:
-    return f'<img src="{data}" alt="{kind} images of {escape(name)}">' if data else "none"
+def _truly(classes: Sequence[str]) -> str:
+    if not classes:
+        return ""
+    said = f"all truly {classes[0]}" if len(set(classes)) == 1 < len(classes) else f"truly {', '.join(classes)}"
+    return f'<span class="note">{escape(said)}</span>'

@@ -1,20 +1,28 @@
-"""The report of a program's run."""
+"""The report of a program's run: one page for ``train`` and ``inspect``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nesy_gedi.files import write_text
-from nesy_gedi.metrics import CONCEPT_METRICS
-from nesy_gedi.reports.gallery import Group, gallery_table, look, probabilities_of
+from nesy_gedi.metrics import CONCEPT_DETAILS, CONCEPT_METRICS
+from nesy_gedi.reports.assignment_section import assignment_section
+from nesy_gedi.reports.collapse_section import collapse_section, health
+from nesy_gedi.reports.curves import Line, StageLines, by_stage, loss_curves, readable
+from nesy_gedi.reports.gallery import gallery_table, look
+from nesy_gedi.reports.inspection import Inspection, inspect
+from nesy_gedi.reports.maps_section import maps_section, verdict
 from nesy_gedi.reports.page import bullets, confusion_table, number, page, table, verbatim
 from nesy_gedi.reports.plots import learning_curves, scatter
+from nesy_gedi.reports.reliability import reliability_diagram
+from nesy_gedi.training.runs import PretrainingRun
 from nesy_gedi.training.training import Trained
+
+DRAWN = 3
+"""Points of more coordinates are not drawn: two of them would show little."""
 
 
 def write_report(trained: Trained) -> Path:
@@ -23,77 +31,142 @@ def write_report(trained: Trained) -> Path:
     Returns:
         Its path.
     """
-    write_text(trained.run.report_file, render(trained))
+    write_text(trained.run.report_file, render(inspect(trained)))
     return trained.run.report_file
 
 
-def render(trained: Trained) -> str:
+def render(inspection: Inspection) -> str:
     """The report as HTML."""
+    trained = inspection.trained
     document, metrics = trained.document, trained.document["metrics"]
     title = f"{Path(document['program']).stem} on {document['data']}"
-    right = f"{metrics['answer_accuracy']:.2%} of {metrics['queries']} test answers are right"
+    facts = [f"seed {document['seed']}", escape(trained.task.reasoner.form.text)]
+    facts += [f"learning: {escape(trained.task.recipe.method)}", f"best epoch {document['best_epoch']}"]
+    facts.insert(2, f"circuit of {trained.task.reasoner.circuit.size()[0]} nodes")
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="note">seed {document["seed"]} &middot; {escape(trained.task.reasoner.form.text)} &middot; '
-        f"circuit of {trained.task.reasoner.circuit.size()[0]} nodes &middot; best epoch {document['best_epoch']}</p>",
-        f"<p><strong>{right}</strong> (answers can be right with wrong symbols, so look at the concepts).</p>",
+        f'<p class="note">{" &middot; ".join(facts)}</p>',
+        f"<p><strong>{metrics['answer_accuracy']:.2%} of {metrics['queries']} test answers are right</strong> (answers can "
+        "be right with wrong symbols, so look at the concepts).</p>",
+        verdict(inspection),
         "<h2>Concepts</h2>",
-        _metrics_table(metrics["networks"]),
+        *_concepts(metrics),
         _learned(document["learned"]),
-        "<h2>Learning</h2>",
-        learning_curves(trained.run.read_metrics()),
+        "<h2>Learned symbols</h2>",
+        *maps_section(inspection),
     ]
+    if inspection.assignment is not None:
+        parts += ["<h2>Assignment</h2>", *assignment_section(inspection.assignment, inspection.training_images)]
     for network, values in metrics["networks"].items():
-        parts += _network(trained, network, values["confusion"])
+        parts += _network(inspection, network, values["confusion"])
+    parts += ["<h2>Learning</h2>", *_learning(readable(trained.run.read_metrics()))]
+    for networks, run in inspection.pretrainings.items():
+        parts += _pretraining(networks, run)
     parts += ["<h2>Program</h2>", verbatim(trained.task.program.source.text)]
     parts += ["<h2>Recipe</h2>", verbatim(trained.run.recipe_file.read_text(encoding="utf-8"))]
     return page(title, parts)
 
 
-def _network(trained: Trained, network: str, confusion: list[list[int]]) -> list[str]:
-    domain = trained.task.program.networks[network]
-    images = trained.queries.images.images
-    return [
-        f"<h2>{escape(network)}</h2>",
-        "<p>What the network sees (columns) when it looks at each true symbol (rows), counted over test queries. "
-        "A filled diagonal is good; a filled column off the diagonal is a wrong symbol.</p>",
-        confusion_table(confusion, domain, domain, {(k, k) for k in range(len(domain))}),
-        _gallery(look(trained, network), pictures=images.dim() == 4),
-        _points(trained, network, images) if images.dim() == 2 else "",
-    ]
-
-
-def _points(trained: Trained, network: str, points: Tensor) -> str:
-    domain = trained.task.program.networks[network]
-    predicted = probabilities_of(trained.networks[network], points).argmax(1)
-    truth = trained.task.symbols(network, trained.queries.images)
-    names = [f"symbol {name}" for name in domain]
-    return scatter(points, {"symbol seen": (predicted, names), "true symbol": (truth, names)})
-
-
-def _metrics_table(networks: dict[str, dict[str, Any]]) -> str:
+def _concepts(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics of every network, inside and outside the support."""
+    groups = [("", metrics)]
+    if (outside := metrics.get("outside")) is not None:
+        groups.append((", outside", outside))
+        if (seen := outside["seen_answers"]) is not None:
+            groups.append((", outside, seen answers", seen))
+    shown = [metric for metric in (*CONCEPT_METRICS, *CONCEPT_DETAILS) if metric.key in metrics]
     rows = [
-        [escape(name), *(f"{values[metric.key]:.4f}" for metric in CONCEPT_METRICS)]
-        for name, values in networks.items()
+        [escape(name) + where, *(number(values[metric.key], ".4f") for metric in shown)]
+        for where, figures in groups
+        for name, values in figures["networks"].items()
     ]
-    meanings = [f"<strong>{metric.label}</strong>: {metric.meaning}" for metric in CONCEPT_METRICS]
-    return table(["network", *(metric.label for metric in CONCEPT_METRICS)], rows) + bullets(meanings, "note")
+    parts = [f'<div class="wide">{table(["network", *(metric.label for metric in shown)], rows)}</div>']
+    if outside is not None:
+        parts.append(
+            f"<p>Outside: {outside['tuples']} combinations of symbols that training never shows; "
+            f"{outside['answer_accuracy']:.2%} of {outside['queries']} answers are right there.</p>"
+        )
+    return [*parts, bullets([f"<strong>{metric.label}</strong>: {metric.meaning}" for metric in shown], "note")]
 
 
-def _learned(learned: dict[str, list[float]]) -> str:
+def _learned(learned: Mapping[str, Sequence[float]]) -> str:
     if not learned:
         return ""
     rows = [[escape(label), ", ".join(f"{p:.4f}" for p in values)] for label, values in learned.items()]
     return "<h3>Learned probabilities</h3>" + table(["disjunction", "probabilities (the last: none of them)"], rows)
 
 
-def _gallery(symbols: Sequence[Group], *, pictures: bool) -> str:
-    rows = [
-        [
-            f"<strong>{escape(symbol.name)}</strong>",
-            f"{symbol.share:.1%} (truly {symbol.true_share:.1%})",
-            number(symbol.confidence, ".3f"),
-        ]
-        for symbol in symbols
+def _network(inspection: Inspection, network: str, confusion: list[list[int]]) -> list[str]:
+    seen, images = inspection.seen[network], inspection.trained.queries.images.images
+    domain = seen.learned.domain
+    diagram = reliability_diagram(seen.calibration, f"reliability diagram of {network}")
+    return [
+        f"<h2>{escape(network)}</h2>",
+        _gallery(inspection, network),
+        _points(inspection, network) if images.dim() == 2 and images.shape[1] <= DRAWN else "",
+        '<div class="beside"><div><h3>Confusion</h3><p>What each true symbol (rows) is read as (columns), counted '
+        "over test queries. A filled diagonal is good; a full cell off the diagonal is a wrong symbol.</p>",
+        confusion_table(confusion, domain, domain, {(k, k) for k in range(len(domain))}),
+        f"</div><div><h3>Calibration</h3><p>Expected calibration error <strong>{seen.calibration.ece:.4f}</strong>: how far "
+        "confidence is from the share read right, on average; 0 is best. Bars below the line are overconfident.</p>"
+        f"{diagram}</div></div>",
     ]
-    return gallery_table(["symbol", "share", "confidence"], rows, symbols, "taken for it, but is not", pictures)
+
+
+def _gallery(inspection: Inspection, network: str) -> str:
+    seen, images = inspection.seen[network], inspection.trained.queries.images.images
+    assigned = None if inspection.assignment is None else inspection.assignment.networks.get(network)
+    groups = look(images, seen.probabilities, seen.truth, seen.learned.domain)
+    rows = []
+    for group in groups:
+        clusters = [] if assigned is None else [", ".join(map(str, assigned.clusters_of(group.name))) or "none"]
+        share = f"{group.share:.1%}<br>(truly {group.true_share:.1%})"
+        rows.append([f"<strong>{escape(group.name)}</strong>", *clusters, share, number(group.confidence, ".3f")])
+    header = ["symbol", *([] if assigned is None else ["clusters"]), "share", "confidence"]
+    pictures = images.dim() == 4
+    said = f"What the network makes of all {len(images)} test {'images' if pictures else 'points'}, by what it reads them as."
+    said += "" if pictures else " Points have no pictures."
+    return f"<p>{said}</p>" + gallery_table(header, rows, groups, "most confused: read as it, but is not", pictures)
+
+
+def _points(inspection: Inspection, network: str) -> str:
+    seen = inspection.seen[network]
+    names = [f"symbol {name}" for name in seen.learned.domain]
+    points = inspection.trained.queries.images.images
+    return scatter(points, {"symbol seen": (seen.predicted, names), "true symbol": (seen.truth, names)})
+
+
+def _learning(lines: Sequence[Line]) -> list[str]:
+    if not lines:
+        return ['<p class="note">No epoch of training: the networks are as they began.</p>']
+    parts = [learning_curves(lines)]
+    if any(line.get("terms") for line in lines):
+        parts += [
+            "<h3>Terms of the loss</h3><p>An objective was trained beside the answers; each on a scale of its own.</p>",
+            loss_curves(StageLines("answers and objective", list(lines)), 0),
+        ]
+    return parts
+
+
+def _pretraining(networks: Sequence[str], run: PretrainingRun) -> list[str]:
+    """What became of the clusters that networks began from."""
+    document = run.result() or {}
+    unit = "points" if len(run.image_shape()) == 1 else "images"
+    stages = by_stage(
+        [line for line in readable(run.read_metrics()) if {"stage", "collapse", "train_loss"} <= line.keys()]
+    )
+    metrics, collapse, warnings = (document.get(key) for key in ("metrics", "collapse", "warnings"))
+    accuracy = metrics.get("aligned_accuracy") if isinstance(metrics, dict) else None
+    measured = collapse.items() if isinstance(collapse, dict) else ()
+    last = {key: value for key, value in measured if isinstance(value, (int, float))}
+    found = (
+        f" {accuracy:.2%} of the test {unit} are in the cluster of their class, after the best one-to-one naming."
+        if isinstance(accuracy, float)
+        else ""
+    )
+    return [
+        f"<h2>Pretraining of {escape(', '.join(networks))}</h2>",
+        f"<p>Clusters learned without labels, in {escape(run.path.name)}.{found}</p>",
+        health(list(map(str, warnings))) if isinstance(warnings, list) else "",
+        *(collapse_section(stages, last, unit) if stages else []),
+    ]

@@ -24,6 +24,16 @@ th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem 1.5rem; }
 figure { margin: 0; } figcaption { color: #555; font-size: .9em; } figcaption strong { color: #1b1b1b; }
 svg { max-width: 100%; height: auto; }
+.beside { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: flex-start; }
+.beside > div { max-width: 100%; } .beside p { max-width: 29rem; }
+.gallery .note { font-size: .85em; }
+@media print {
+  body { font-size: 12px; margin: 0; max-width: none; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .wide { overflow: visible; } .gallery img { max-width: 7rem; height: auto; }
+  th, td { padding: .15rem .3rem; }
+  pre { white-space: pre-wrap; } tr, svg, img, figure, .box, .beside > * { break-inside: avoid; }
+  h1, h2, h3 { break-after: avoid; }
+}
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -26,20 +27,24 @@ LEGEND_ENTRIES = 12
 """Above this many groups a scatter plot has no room for their names."""
 
 
-def learning_curves(lines: Sequence[dict[str, Any]]) -> str:
-    """Loss and accuracy of answers over epochs, from the lines of ``metrics.jsonl``."""
+def learning_curves(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Loss and accuracy of answers over epochs, from the lines of ``metrics.jsonl``.
+
+    Where an objective was trained beside the answers, the training loss is that of the answers alone.
+    """
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(9, 3), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    loss.plot(epochs, [line["train_loss"] for line in lines], marker=".", label="training")
-    loss.plot(epochs, [line["validation_loss"] for line in lines], marker="x", linestyle="--", label="validation")
+    training = [line.get("terms", {}).get("answers", line.get("train_loss", math.nan)) for line in lines]
+    validation = [line.get("validation_loss", math.nan) for line in lines]
+    loss.plot(epochs, training, marker=".", label="training")
+    loss.plot(epochs, validation, marker="x", linestyle="--", label="validation")
     loss.set(
         xlabel="epoch", ylabel="negative log-likelihood (nats)", yscale="log", title="Loss of answers (lower is better)"
     )
     loss.legend()
-    accuracy.plot(
-        epochs, [line["validation_answer_accuracy"] for line in lines], marker="x", linestyle="--", color="C1"
-    )
+    right = [line.get("validation_answer_accuracy", math.nan) for line in lines]
+    accuracy.plot(epochs, right, marker="x", linestyle="--", color="C1")
     for axes in (loss, accuracy):
         whole_epochs(axes)
     accuracy.set(xlabel="epoch", ylim=(0, 1.02), title="Validation answers right (1 is best)")

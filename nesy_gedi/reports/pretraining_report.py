@@ -12,16 +12,14 @@ from safetensors.torch import load_file
 
 from nesy_gedi.files import write_text
 from nesy_gedi.metrics.clustering import CLUSTERING_METRICS
-from nesy_gedi.metrics.symptoms import DIAGNOSTICS
 from nesy_gedi.reports.clusters import cluster, clusters_section
+from nesy_gedi.reports.collapse_section import collapse_section, health, panel, sentence
 from nesy_gedi.reports.curves import (
     StageLines,
     accuracy_curve,
     by_stage,
-    diagnostic_curve,
     loss_curves,
     style_legend,
-    warning_times,
 )
 from nesy_gedi.reports.gallery import probabilities_of, sheet
 from nesy_gedi.reports.page import bullets, number, page, table, verbatim
@@ -65,7 +63,7 @@ def render(pretrained: Pretrained) -> str:
         f"<p><strong>{document['metrics']['aligned_accuracy']:.2%}</strong> of {document['images']['test']} test {unit} "
         f"are in the cluster of their class, after the best one-to-one naming of {document['clusters']} clusters that "
         "were learned <strong>without any label</strong>.</p>",
-        _health(document["warnings"]),
+        health(document["warnings"]),
         "<h2>Result</h2>",
         _metrics_table(document["metrics"], unit),
         "<h2>Stages</h2>",
@@ -73,7 +71,7 @@ def render(pretrained: Pretrained) -> str:
         "<h2>Learning</h2>",
         *_learning(stages),
         "<h2>Collapse</h2>",
-        *_collapse(stages, document["collapse"], unit),
+        *collapse_section(stages, document["collapse"], unit),
         "<h2>Clusters</h2>",
         *clusters_section(cluster(test.images, probabilities_of(pretrained.perception, test.images), labels), unit),
         _samples(pretrained),
@@ -89,16 +87,6 @@ def _facts(document: Mapping[str, Any], attribute: str, unit: str) -> str:
         facts.append(f"compared with the attribute {escape(attribute)}")
     facts += [f"device {escape(document['device'])}", f"{document['time']['total_s']:.1f} s"]
     return f'<p class="note">{" &middot; ".join(facts)}</p>'
-
-
-def _health(warnings: Sequence[str]) -> str:
-    if not warnings:
-        return '<div class="box good"><p><strong>No collapse</strong> was found.</p></div>'
-    return f'<div class="box bad"><p><strong>Warnings</strong></p>{bullets(map(_sentence, warnings))}</div>'
-
-
-def _sentence(warning: str) -> str:
-    return escape(warning[:1].upper() + warning[1:]) + "."
 
 
 def _metrics_table(metrics: Mapping[str, Any], unit: str) -> str:
@@ -148,7 +136,7 @@ def _stages_table(pretrained: Pretrained, stages: Sequence[StageLines]) -> str:
             "guessing, 1 is best."
         )
     earlier = [
-        f"after {escape(name)}: {_sentence(warning)}"
+        f"after {escape(name)}: {sentence(warning)}"
         for name in list(own)[:-1]
         for warning in own[name].get("warnings", [])
     ]
@@ -181,7 +169,7 @@ def _learning(stages: Sequence[StageLines]) -> list[str]:
         parts += [
             "<h3>Accuracy of clusters</h3>",
             '<div class="panels">'
-            + _panel(
+            + panel(
                 curve,
                 "aligned accuracy",
                 "share of training data in the cluster of its class; 1 is best. Labels are used for this picture "
@@ -190,29 +178,6 @@ def _learning(stages: Sequence[StageLines]) -> list[str]:
             + "</div>",
         ]
     return parts
-
-
-def _collapse(stages: Sequence[StageLines], last: Mapping[str, float], unit: str) -> list[str]:
-    curves = {metric: diagnostic_curve(stages, metric.key) for metric in DIAGNOSTICS}
-    panels = [
-        _panel(curve, f"{metric.label} {number(last.get(metric.key), '.3g')}", metric.meaning)
-        for metric, curve in curves.items()
-        if curve
-    ]
-    if not panels:
-        return ['<p class="note">No diagnostic was written down.</p>']
-    times = warning_times(stages)
-    return [
-        f"<p>Diagnostics of training {unit} after each epoch, without labels. The number is the last value. "
-        "A stage has clusters of its own, so that what is said of clusters may jump where one begins.</p>",
-        style_legend(stages, warnings=True),
-        f'<div class="panels">{"".join(panels)}</div>',
-        f"<h3>Warnings over epochs</h3>{times}" if times else '<p class="note">No epoch raised a warning.</p>',
-    ]
-
-
-def _panel(curve: str, label: str, meaning: str) -> str:
-    return f"<figure>{curve}<figcaption><strong>{escape(label)}</strong>: {escape(meaning)}.</figcaption></figure>"
 
 
 def _samples(pretrained: Pretrained) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 COMMAND = [sys.executable, "-c", "from nesy_gedi.cli.main import main; main()"]
 
-TINY = ("--limit", "40", "--epochs", "1", "--device", "cpu")
+TINY = ("--method", "answers", "--limit", "40", "--epochs", "1", "--device", "cpu")
 """A run of about half a second."""
 
 

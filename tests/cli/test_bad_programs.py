@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command_runs import TINY, Run, nothing_but
 
+PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
+
 DIGIT = "nn(net, [X], Y, [0..9]) :: digit(X, Y).\n"
 FORM = ("--query", "add(X, Y, Z)")
 
@@ -70,7 +72,9 @@ def test_missing_file_names_the_nearest(run: Run, write: Callable[[str, str], Pa
 
 
 def test_unknown_name_lists_the_bundled_ones(run: Run) -> None:
-    run("train", "additoin").failed(2, "did you mean addition?", "crossing, multi_addition, naming")
+    names = sorted(program.stem for program in PROGRAMS.glob("*.pl"))
+    assert "addition" in names
+    run("train", "additoin").failed(2, "did you mean addition?", f"valid: {', '.join(names)}")
 
 
 def test_folder_as_program(run: Run) -> None:
@@ -107,7 +111,8 @@ def test_program_without_recipe_needs_a_query(run: Run, write: Callable[[str, st
         ("ad(X, Y, Z)", "did you mean add/3?"),
         ("add(X, Y)", "no predicate add/2"),
         ("add(X, Y", "not a query form"),
-        ("add(X, Y, Z), digit(X, Y)", "a query form is one goal"),
+        ("add(X, Y, Z); digit(X, Z)", "one goal or several joined by commas"),
+        ("add(X, Y, Z), \\+ digit(X, Z)", "one goal or several joined by commas"),
         ("add(X, Y, _)", "name every variable"),
         ("X", "a query form is one goal"),
         ("3", "a query form is one goal"),
@@ -118,6 +123,13 @@ def test_program_without_recipe_needs_a_query(run: Run, write: Callable[[str, st
 def test_bad_query_form(run: Run, write: Callable[[str, str], Path], form: str, said: str) -> None:
     program = write("own.pl", DIGIT + "add(X, Y, Z) :- digit(X, A), digit(Y, B), Z is A + B.\n")
     run("train", program, "--query", form, "--out", "out").failed(2, said, "hint:")
+    nothing_but("own.pl")
+
+
+def test_goals_that_exclude_each_other(run: Run, write: Callable[[str, str], Path]) -> None:
+    program = write("own.pl", DIGIT + "add(X, Y, Z) :- digit(X, A), digit(Y, B), Z is A + B.\n")
+    form = "add(X, Y, Z), digit(X, Y)"  # Y is an image, and would have to be a digit too
+    run("train", program, "--query", form, "--out", "out").failed(1, f"no answer to {form} can be derived", "hint:")
     nothing_but("own.pl")
 
 

@@ -91,6 +91,24 @@ def test_diagnose(run: Run, finished_pretraining: Path, finished_run: Path) -> N
         assert {"linear_predictability", "invariance_ratio", "dimension_ratio", "nc1"} == found["idealised"].keys()
 
 
+def test_inspect(run: Run, finished_run: Path) -> None:
+    outcome = run("inspect", finished_run, "--out", "page.html", "--device", "cpu", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    document = outcome.document
+    assert (document["version"], document["run"], document["report"]) == (1, str(finished_run), "page.html")
+    assert [concept["symbol"] for concept in document["concepts"]] == [str(digit) for digit in range(10)]
+    for concept in document["concepts"]:
+        assert concept.keys() >= {"network", "symbol", "clusters", "share", "confidence"}
+        assert isinstance(concept["share"], float)
+    assert len(document["confusion"]["digit_net"]) == 10
+    assert document["learned_map"]["digit_net"].keys() == {str(digit) for digit in range(10)}
+    nearest = document["nearest_shortcut"]
+    assert nearest.keys() >= {"maps", "distance", "identity", "optimal_maps", "exact"}
+    assert document["calibration"]["digit_net"]["ece"] == document["metrics"]["concept_ece"]
+    assert document["assignment"] is None
+
+
 def test_ground(run: Run) -> None:
     document = run("ground", "addition", "--json").document
     assert document["version"] == 1
@@ -127,6 +145,7 @@ def test_an_error_leaves_stdout_empty(run: Run) -> None:
         ["train", "additoin"],
         ["pretrain", "--objective", "falcom"],
         ["evaluate", "nowhere"],
+        ["inspect", "nowhere"],
         ["diagnose", "nowhere"],
         ["ground", "additoin"],
         ["query", "nowhere.pl"],

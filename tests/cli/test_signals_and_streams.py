@@ -15,7 +15,20 @@ from command_runs import Run, nothing_but, wait_for_epoch
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
-LONG = ("train", "addition", "--limit", "200", "--epochs", "30", "--device", "cpu", "--out", "my run")
+LONG = (
+    "train",
+    "addition",
+    "--method",
+    "answers",
+    "--limit",
+    "200",
+    "--epochs",
+    "30",
+    "--device",
+    "cpu",
+    "--out",
+    "my run",
+)
 LIMIT = 60
 
 
@@ -59,7 +72,8 @@ def test_second_ctrl_c_stops_at_once(start: Start, write: Callable[[str, str], P
     # Steps are quick, validation takes half a minute: the second signal comes in the middle of it.
     write("slow.py", SLOW)
     process = start(
-        "train", "addition", "--limit", "40", "--set", "training.batch_size=8", "--set", "data.validation=30",
+        "train", "addition", "--method", "answers", "--limit", "40",
+        "--set", "training.batch_size=8", "--set", "data.validation=30",
         "--encoder", "digit_net=slow:Slow", "--out", "out", "--device", "cpu", "--epochs", "1000",
         env={"PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
@@ -146,7 +160,20 @@ def test_colour_only_on_a_terminal_that_wants_it(start: Start, run: Run) -> None
 
 
 def test_a_live_bar_on_a_terminal(start: Start) -> None:
-    arguments = ("train", "addition", "--limit", "200", "--epochs", "10", "--device", "cpu", "--out", "out")
+    arguments = (
+        "train",
+        "addition",
+        "--method",
+        "answers",
+        "--limit",
+        "200",
+        "--epochs",
+        "10",
+        "--device",
+        "cpu",
+        "--out",
+        "out",
+    )
     code, shown = on_a_terminal(start, *arguments, NO_COLOR="1")
     assert code == 0
     assert "/10" in shown

@@ -26,7 +26,8 @@ def test_the_bundled_digits_are_learned_from_their_sums(run: Run) -> None:
 def test_mnist_digits_are_learned_from_their_sums(run: Run) -> None:
     outcome = run(
         "train", "addition", "--data", "mnist", "--data-dir", MNIST.parent, "--device", "cpu",
-        "--limit", "3000", "--epochs", "2", "--set", "data.validation=300", "--set", "data.test=500", "--quiet", "--json",
+        "--method", "answers", "--limit", "3000", "--epochs", "2",
+        "--set", "data.validation=300", "--set", "data.test=500", "--quiet", "--json",
         "--out", "out",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
@@ -98,7 +99,7 @@ def test_dry_run_writes_nothing(run: Run) -> None:
 
 
 def test_progress_goes_to_stderr_one_line_an_epoch(run: Run) -> None:
-    outcome = run("train", "addition", "--limit", "40", "--epochs", "3", "--out", "out")
+    outcome = run("train", "addition", "--method", "answers", "--limit", "40", "--epochs", "3", "--out", "out")
     assert [line for line in outcome.err.splitlines() if line.startswith("epoch ")] == outcome.err.splitlines()[1:]
     assert len(outcome.err.splitlines()) == 4
     assert "epoch" not in outcome.out

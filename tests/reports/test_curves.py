@@ -14,6 +14,7 @@ from nesy_gedi.reports.curves import (
     by_stage,
     diagnostic_curve,
     loss_curves,
+    readable,
     style_legend,
     warning_times,
 )
@@ -54,6 +55,16 @@ TROUBLE = CollapseWarning("a new kind", "center", "of trouble")
 def test_stages_are_told_apart_in_their_order() -> None:
     stages = by_stage([line(1, "b"), line(2, "b"), line(3, "a")])
     assert [(stage.name, [each["epoch"] for each in stage.lines]) for stage in stages] == [("b", [1, 2]), ("a", [3])]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"terms": 3}, {"terms": {"prior": "low"}}, {"train_loss": "x"}, {"collapse": []}, {"symptoms": [{"name": "a"}]}],
+    ids=str,
+)
+def test_what_no_run_writes_is_not_drawn_nor_what_follows(damage: dict[str, Any]) -> None:
+    sound = line(1, "a", (TROUBLE,), validation_loss=None)
+    assert readable([sound, line(2, "a") | damage, line(3, "a")]) == [sound]
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,17 @@ from PIL import Image
 
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.program import Program
-from nesy_gedi.reports.gallery import GAP, TILE, look, sheet
-from nesy_gedi.reports.html import render, write_report
+from nesy_gedi.reports import html
+from nesy_gedi.reports.gallery import GAP, TILE, look, probabilities_of, sheet
+from nesy_gedi.reports.html import write_report
+from nesy_gedi.reports.inspection import inspect
 from nesy_gedi.training.bundled import find_program
 from nesy_gedi.training.recipe import load_recipe
 from nesy_gedi.training.training import Trained, evaluate, train
+
+
+def render(trained: Trained) -> str:
+    return html.render(inspect(trained))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,9 @@ def test_the_report_shows_every_symbol_and_the_figures(trained: Trained) -> None
 
 
 def test_symbols_share_out_the_images(trained: Trained) -> None:
-    symbols = look(trained, "light_net")
+    images, domain = trained.queries.images, trained.task.program.networks["light_net"]
+    probabilities = probabilities_of(trained.networks["light_net"], images.images)
+    symbols = look(images.images, probabilities, trained.task.symbols("light_net", images), domain)
     assert [symbol.name for symbol in symbols] == ["red", "amber", "green"]
     assert sum(symbol.share for symbol in symbols) == pytest.approx(1.0)
     assert sum(symbol.true_share for symbol in symbols) == pytest.approx(1.0)

@@ -1,0 +1,130 @@
+"""``nesy-gedi inspect``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nesy_gedi.cli import options
+from nesy_gedi.cli.output import print_json, print_table
+from nesy_gedi.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from nesy_gedi.reports.inspection import Inspection
+
+REPORT = "inspect.html"
+"""The report's name in the run folder."""
+
+PAGES = (".html", ".htm")
+"""Endings of files that a report replaces."""
+
+
+@click.command(short_help="What do a run's symbols mean? Writes a report.")
+@click.argument("run", type=click.Path(path_type=Path))
+@options.data_dir
+@options.download
+@options.device
+@options.trust
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"The report; else RUN/{REPORT}. A page that is there is replaced.",
+)
+@options.as_json
+@click.option("--quiet", is_flag=True, expose_value=False, help="No progress: there is none.")
+def inspect(
+    run: Path, data_dir: Path | None, download: bool, device: str, trust: bool, out: Path | None, as_json: bool
+) -> None:
+    """Find out what the symbols of RUN mean: right, renamed, or merged, and which reasoning shortcut was learned.
+
+    Writes one page with pictures of every symbol, the confusion table, the learned map and the maps that would fit the
+    answers as well, the assignment of clusters and what would settle it, calibration and learning curves.
+    """
+    target = out if out is not None else run / REPORT
+    _refuse_target(target, out)
+    from nesy_gedi.files import write_text
+    from nesy_gedi.reports.html import render
+    from nesy_gedi.reports.inspection import document_of, inspect_run
+
+    inspection = inspect_run(run, data_dir=data_dir, download=download, device=device, trusted=trust)
+    page = render(inspection)
+    with _writing(target):
+        write_text(target, page)
+    document = document_of(inspection, target)
+    if as_json:
+        print_json(document)
+    else:
+        _print(inspection, document)
+
+
+def _refuse_target(target: Path, out: Path | None) -> None:
+    """Refuse what cannot be written before what takes long, and what is no report before it is overwritten."""
+    if target.is_dir():
+        raise UsageError(f"the report {target} is a folder", where="--out", hint="name a file in a folder that exists")
+    if not target.parent.is_dir():
+        if out is None:
+            return  # there is no run: it is said which
+        raise UsageError(
+            f"the report {target} cannot be written: there is no such folder",
+            where="--out",
+            hint="name a file in a folder that exists",
+        )
+    if target.exists() and target.suffix.lower() not in PAGES:
+        raise UsageError(
+            f"{target} is there already and is no {PAGES[0]} file", where="--out", hint="name a file that ends in .html"
+        )
+    with _writing(target), TemporaryFile(dir=target.parent):
+        pass
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write the report: {error.strerror}", where=str(target), hint="name another file with --out"
+        ) from error
+
+
+def _print(inspection: Inspection, document: dict[str, Any]) -> None:
+    """The verdict, a row a symbol, what an assignment leaves open, and - last - the run folder."""
+    metrics = document["metrics"]
+    click.echo(f"{document['program']} on {document['data']}, seed {document['seed']}")
+    click.echo(f"  answers right     {metrics['answer_accuracy']:.4f} of {metrics['queries']} test queries")
+    click.echo(f"{document['headline']}:")
+    for sentence in document["statements"]:
+        click.echo(f"  {sentence}")
+    click.echo()
+    several, assigned = len(inspection.seen) > 1, document["assignment"] is not None
+    rows = []
+    for concept in document["concepts"]:
+        row = [concept["network"]] * several + [concept["symbol"]]
+        if assigned:
+            row.append(", ".join(map(str, concept["clusters"] or ())) or "-")
+        row += [_share(concept["share"]), _share(concept["true_share"])]
+        row.append("-" if concept["confidence"] is None else f"{concept['confidence']:.3f}")
+        rows.append([*row, concept["read_as"] or "-", _share(concept["read_as_share"])])
+    header = ["network"] * several + ["symbol"] + ["clusters"] * assigned
+    print_table(rows, [*header, "share", "truly", "confidence", "read as", "of its images"])
+    click.echo()
+    if assigned:
+        click.echo("assignment of clusters:")
+        for sentence in document["assignment"]["sentences"]:
+            click.echo(f"  {sentence}")
+        if document["assignment"]["labels_to_ask"]:
+            click.echo("  The images to ask about are in the report; tell what one is with --label of nesy-gedi train.")
+    for name, calibration in document["calibration"].items():
+        click.echo(f"calibration of {name}: ECE {calibration['ece']:.4f}")
+    click.echo(f"report: {document['report']}")
+    click.echo(document["run"])
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
