@@ -34,6 +34,7 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/clustering.py --results build/clustering.jsonl
+	$(BIN)/python benchmarks/shortcuts.py --results build/shortcuts.jsonl
 
 # Random programs against problog and brute force; make test runs a few of them.
 fuzz: $(STAMP)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from clustering_figure import Panel, Series, draw
-from clustering_runs import NOT_GENERATIVE, Document, Job, Outcome, Records, default_objective, jobs_on, run, tell
+from clustering_runs import NOT_GENERATIVE, ClusteringJob, default_objective, jobs_on, pretrain
 from record import ROOT, markdown_table, write_section
+from runs import Document, Outcome, Records, seeds_of, tell
 
 from nesy_gedi.data import describe
 from nesy_gedi.objectives import OBJECTIVES, find_objective
@@ -30,7 +31,7 @@ FIGURE = "docs/clustering.svg"
 OWN_STAGE = "features"  # in which the encoder learns by the objective that the run is named after
 
 
-def own(job: Job, document: Document) -> dict[str, Any]:
+def own(job: ClusteringJob, document: Document) -> dict[str, Any]:
     """What the objective's own stage has come to, without its clusters where these are more than the classes."""
     found: dict[str, Any] = document["stages"][OWN_STAGE]
     if job.recipe(document["seed"]).stages[OWN_STAGE].clusters not in (0, document["clusters"]):
@@ -38,7 +39,7 @@ def own(job: Job, document: Document) -> dict[str, Any]:
     return found
 
 
-Read = Callable[[Job, Document], float | None]
+Read = Callable[[ClusteringJob, Document], float | None]
 
 
 def metric(name: str) -> Read:
@@ -56,14 +57,14 @@ def collapse(name: str) -> Read:
 OWN_ACCURACY = own_metric("aligned_accuracy")
 
 
-def median(read: Read, job: Job, outcomes: Sequence[Outcome], digits: int = 4) -> str:
+def median(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome], digits: int = 4) -> str:
     """Over the runs that were finished; '-' where there is no such number."""
     values = [read(job, each.document) for each in outcomes if each.document is not None]
     known = [value for value in values if value is not None]
     return f"{statistics.median(known):.{digits}f}" if known else "-"
 
 
-def middle_and_worst(read: Read, job: Job, outcomes: Sequence[Outcome]) -> list[str]:
+def middle_and_worst(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[str]:
     """Of an accuracy, over all runs: one that failed is worse than any other."""
     found = [read(job, each.document) for each in outcomes if each.document is not None]
     if found and None in found:
@@ -72,20 +73,12 @@ def middle_and_worst(read: Read, job: Job, outcomes: Sequence[Outcome]) -> list[
     return ["failed" if value == float("-inf") else f"{value:.4f}" for value in (statistics.median(known), min(known))]
 
 
-def seeds_of(outcomes: Sequence[Outcome]) -> str:
-    seeds = [each.seed for each in outcomes]
-    whole = seeds == list(range(seeds[0], seeds[0] + len(seeds))) and len(seeds) > 1
-    text = f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))
-    failed = [str(each.seed) for each in outcomes if each.document is None]
-    return f"{text} (failed: {', '.join(failed)})" if failed else text
-
-
 def seconds_of(outcomes: Sequence[Outcome]) -> list[str]:
     seconds = [each.seconds for each in outcomes]
     return [f"{statistics.median(seconds):.0f}", f"{max(seconds):.0f}"]
 
 
-def short_row(job: Job, outcomes: Sequence[Outcome]) -> list[object]:
+def short_row(job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[object]:
     return [
         f"`nesy-gedi pretrain --data {job.data}`",
         seeds_of(outcomes),
@@ -125,7 +118,7 @@ FULL_HEADER = (
 )
 
 
-def full_row(job: Job, outcomes: Sequence[Outcome]) -> list[object]:
+def full_row(job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[object]:
     _, seeds, middle, worst, *agreement, spent, slowest = short_row(job, outcomes)
     return [
         job.name,
@@ -144,7 +137,7 @@ def full_row(job: Job, outcomes: Sequence[Outcome]) -> list[object]:
     ]
 
 
-def alone_row(job: Job, outcomes: Sequence[Outcome]) -> list[object]:
+def alone_row(job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[object]:
     """GEDI's own clusters, before the stages that learn from neighbours: a row of its own, to compare with the others."""
     row = full_row(job, outcomes)
     own_agreement: list[object] = [
@@ -165,7 +158,7 @@ def alone_row(job: Job, outcomes: Sequence[Outcome]) -> list[object]:
     ]
 
 
-def full_table(done: Sequence[tuple[Job, list[Outcome]]]) -> str:
+def full_table(done: Sequence[tuple[ClusteringJob, list[Outcome]]]) -> str:
     rows = []
     for job, outcomes in done:
         rows.append(full_row(job, outcomes))
@@ -185,7 +178,7 @@ EXPLANATION = (
 )
 
 
-def panel(data: str, done: Sequence[tuple[Job, list[Outcome]]]) -> Panel:
+def panel(data: str, done: Sequence[tuple[ClusteringJob, list[Outcome]]]) -> Panel:
     series = []
     for job, outcomes in done:
         documents = [each.document for each in outcomes if each.document is not None]
@@ -202,7 +195,7 @@ def panel(data: str, done: Sequence[tuple[Job, list[Outcome]]]) -> Panel:
     return Panel(data, series, chance=1.0 / classes if classes else 0.0)
 
 
-def write(done: dict[str, list[tuple[Job, list[Outcome]]]], dry: bool) -> None:
+def write(done: dict[str, list[tuple[ClusteringJob, list[Outcome]]]], dry: bool) -> None:
     """Tables and figure of everything that was run."""
     where = sorted({each.machine for of_data in done.values() for _, outcomes in of_data for each in outcomes})
     on = f"On {'; and on '.join(where)}."
@@ -251,7 +244,7 @@ def main() -> None:
     for seed in range(options.seeds):
         for job in jobs:
             if not records.has(job, seed):
-                records.add(run(job, seed, options.data_dir))
+                records.add(pretrain(job, seed, options.data_dir))
     done = {}
     for data in DATA:
         of_data = [(job, records.of(job)) for job in jobs_on(data, list(OBJECTIVES), options.set)]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from svg import svg_text
 
 FINAL_COLOUR, OWN_COLOUR = "#0072b2", "#d55e00"
 
@@ -53,10 +51,7 @@ def draw(panels: Sequence[Panel]) -> str:
         axes.set_axis_off()
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "clustering"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    return buffer.getvalue()
+    return svg_text(figure, "clustering")
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:

@@ -10,9 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from nesy_gedi.cli.main import commands
-from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
+from nesy_gedi.training.recipe import NetworkRecipe, Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,16 +51,19 @@ def test_linked_pages_exist() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("part", ["logic", "networks", "concepts", "training", "reports"])
+def test_the_architecture_page_names_every_module(part: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = [path.name for path in sorted((ROOT / "nesy_gedi" / part).glob("*.py")) if path.name != "__init__.py"]
+    assert not [name for name in modules if f"`{name}`" not in page]
+
+
 def test_documented_recipe_keys_are_the_defaults() -> None:
+    """All tables, each with all keys: a key that is new fails here until recipes.md says what it is."""
     (text,) = [text for name, text in blocks("toml") if name.startswith("recipes.md")]
-    documented = tomllib.loads(text)
-    for section, kind in (("data", DataRecipe), ("training", TrainingRecipe)):
-        assert documented[section] == dataclasses.asdict(kind())
-    network = dataclasses.asdict(NetworkRecipe())
-    assert documented["networks"]["NAME"] == network | {"classes": list(network["classes"])}
-    top = {field.name for field in dataclasses.fields(Recipe)}
-    assert set(documented) - {"when"} == top
-    assert (documented["query"], documented["slots"], documented["seed"]) == ("", [], 0)
+    documented = {name: table for name, table in tomllib.loads(text).items() if name != "when"}
+    recipe = dataclasses.asdict(Recipe(networks={"NAME": NetworkRecipe()}))
+    assert documented == tomllib.loads(tomli_w.dumps(recipe))
 
 
 def test_readme_begins_with_the_two_commands() -> None:

@@ -1,0 +1,254 @@
+"""The runs of shortcuts.py: tasks, methods, and what each of their pairs is on the command line."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from record import ROOT
+from runs import Records, key_of, run
+
+from nesy_gedi.data import load_images
+from nesy_gedi.objectives import OBJECTIVES
+from nesy_gedi.training.bundled import find_program
+from nesy_gedi.training.pretrain_recipe import load_pretrain_recipe
+from nesy_gedi.training.recipe import FROM_CLUSTERS, load_recipe
+from nesy_gedi.training.recipe_files import read_override
+from nesy_gedi.training.runs import open_run
+from nesy_gedi.training.task import Task as TrainingTask
+
+ANSWERS_STEPS = 600
+"""At least so many, of answers alone: few answers are seen in more epochs."""
+
+FEW_VALIDATION = 10
+"""Queries by which the best epoch is chosen where queries are few."""
+
+ACCURACY = "concept_accuracy"
+
+KEPT = ROOT / "build" / "shortcuts"
+"""Runs whose pretraining others begin from."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A program on a data set.
+
+    Attributes:
+        queries: labelled; 0 for as many as its recipe says.
+        clusters_of: the task whose pretraining serves here as well: that of the same images.
+        outside: data that training never shows, on which the run is measured as well.
+        network, symbols: what a label may tell.
+    """
+
+    name: str
+    program: str
+    data: str
+    queries: int = 0
+    clusters_of: str = ""
+    outside: str = ""
+    network: str = "digit_net"
+    symbols: tuple[str, ...] = tuple("0123456789")
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} on {self.data}"
+
+    def settings(self) -> list[str]:
+        return [f"data.train={self.queries}"] if self.queries else []
+
+
+@dataclass(frozen=True)
+class Method:
+    """How networks learn.
+
+    Attributes:
+        settings: of the recipe, where NET stands for the task's network.
+        labels: images told beside the answers.
+        each: so many labels of each symbol.
+        adopted: begins from the features of the pretraining, without what it says of clusters.
+        asked: labels are given that the assignment asks for, an image each; none where it asks for none.
+    """
+
+    name: str
+    method: str
+    objective: str = ""
+    settings: tuple[str, ...] = ()
+    labels: int = 0
+    each: int = 0
+    adopted: bool = False
+    asked: bool = False
+
+    @property
+    def pretrained(self) -> bool:
+        return self.adopted or self.method in FROM_CLUSTERS
+
+
+ANSWERS = Method("answers alone", "answers")
+GEDI = Method("gedi co-trained", "cotraining", "gedi")
+ASSIGNED = Method("pretrained, assigned", "assignment")
+WHOLE = Method("pretrained, assigned, co-trained", "clusters")
+ASKED = Method("the same with the labels asked for", "clusters", asked=True)
+METHODS = (
+    ANSWERS,
+    Method("answers and one label", "answers", labels=1),
+    Method("an ensemble of five", "answers", settings=("ensemble.members=5",)),
+    Method("reconstruction", "cotraining", "gedi", ("cotraining.reconstruction=10.0", "cotraining.weight=0.0")),
+    *(Method(f"{name} co-trained", "cotraining", name) for name in sorted(OBJECTIVES)),
+    Method("gedi and reconstruction", "cotraining", "gedi", ("cotraining.reconstruction=3.0",)),
+    Method("prototypes, one label each", "answers", settings=('networks.NET.head="prototypes"',), each=1, adopted=True),
+    ASSIGNED,
+    WHOLE,
+    ASKED,
+    Method("the same with one label", "clusters", labels=1),
+)
+
+SUMS = (10, 15, 30, 100, 300, 1000)
+MANY = 30
+"""Sums of the task in the table, and whose pretraining the others share."""
+
+
+def sums(count: int, data: str) -> Task:
+    return Task(f"{count} sums", "addition", data, count, "" if count == MANY else f"{MANY} sums")
+
+
+def tasks_on(data: str) -> list[Task]:
+    """All tasks whose images are of a data set."""
+    if data == "shapes":
+        return [Task("kandinsky", "kandinsky", data, network="colour_net", symbols=("red", "amber", "green"))]
+    if data == "traffic":
+        return [
+            Task(
+                "traffic",
+                "traffic",
+                data,
+                outside="traffic-emergency",
+                network="light_net",
+                symbols=("red", "amber", "green"),
+            )
+        ]
+    own = f"{MANY} sums"
+    return [
+        *(sums(count, data) for count in SUMS),
+        Task("half", "mnist_half", data, symbols=tuple("01234")),
+        Task("evenodd", "mnist_evenodd", data, clusters_of=own),
+        Task("xor", "xor", data, network="bit_net", symbols=("0", "1")),
+        Task("parity", "parity", data, network="bit_net", symbols=("0", "1"), clusters_of="xor"),
+        Task("product", "product", data, clusters_of=own),
+        Task("comparison", "comparison", data, clusters_of=own),
+        Task("multi-digit", "multi_addition", data, clusters_of=own),
+    ]
+
+
+def suits(method: Method, task: Task) -> bool:
+    """Whether the method can be used: clusters come from images, of one attribute."""
+    return not method.pretrained or task.data not in ("shapes", "traffic")
+
+
+@dataclass(frozen=True)
+class ShortcutJob:
+    """A method on a task."""
+
+    task: Task
+    method: Method
+
+    @property
+    def name(self) -> str:
+        return self.method.name
+
+    @property
+    def data(self) -> str:
+        return self.task.title
+
+    @cache  # noqa: B019 - jobs live as long as the process
+    def key(self, seed: int) -> str:
+        """Of the program and of all recipes that determine the run."""
+        found = find_program(self.task.program)
+        overrides = {"seed": seed, **dict(map(read_override, self.settings()))}
+        parts: list[Any] = [
+            found.path.read_text(encoding="utf-8"),
+            load_recipe(found.recipe, source=self.task.data, overrides=overrides),
+            *self.labels(seed),
+            *(["asked"] if self.method.asked else []),
+        ]
+        if self.method.pretrained:
+            parts.append(load_pretrain_recipe(overrides={"data.source": self.task.data, "seed": seed}))
+        return key_of(*parts)
+
+    def settings(self) -> list[str]:
+        own = [each.replace("NET", self.task.network) for each in self.method.settings]
+        settings = [*self.task.settings(), f'method="{self.method.method}"', *own]
+        if self.method.objective:
+            settings.append(f'cotraining.objective="{self.method.objective}"')
+        few = self.task.queries
+        if few and self.method.method == "answers":
+            training = load_recipe(find_program(self.task.program).recipe, source=self.task.data).training
+            batches = -(-few // training.batch_size)
+            settings.append(f"training.epochs={-(-ANSWERS_STEPS // batches)}")
+        if few and self.method.method in ("answers", "cotraining"):
+            settings.append(f"data.validation={FEW_VALIDATION}")
+        return settings
+
+    def labels(self, seed: int) -> list[str]:
+        """Of each symbol, or of another one with each seed."""
+        each = [f"{self.task.network}:{symbol}={self.method.each}" for symbol in self.task.symbols if self.method.each]
+        told = [self.task.symbols[(seed + k) % len(self.task.symbols)] for k in range(self.method.labels)]
+        return [*each, *(f"{self.task.network}:{symbol}=1" for symbol in told)]
+
+    def arguments(self, seed: int) -> list[str]:
+        settings = [part for each in self.settings() for part in ("--set", each)]
+        labels = [part for each in self.labels(seed) for part in ("--label", each)]
+        return ["train", self.task.program, "--data", self.task.data, "--seed", str(seed), *settings, *labels]
+
+
+def train(job: ShortcutJob, seed: int, data_dir: str | None, records: Records) -> None:
+    """One `nesy-gedi train`, added to the records. Pretraining is done once for each seed and kind of images; its time
+    is counted in every run that begins from it."""
+    where = ["--data-dir", data_dir] if data_dir else []
+    arguments = job.arguments(seed) + where
+    shared = 0.0
+    if job.method.pretrained:
+        source = ShortcutJob(_task(job.task.clusters_of or job.task.name, job.task.data), ASSIGNED)
+        kept = KEPT / source.task.title.replace(" ", "-") / str(seed)
+        if job == source:
+            records.add(run(job, seed, [*arguments, "--out", str(kept), "--force"], accuracy=ACCURACY))
+            return
+        if not (kept / "result.json").exists():
+            train(source, seed, data_dir, records)
+        assignment = json.loads((kept / "assignment.json").read_text(encoding="utf-8"))
+        encoder = ["--encoder", f"{job.task.network}={kept / assignment['pretraining'][job.task.network]}"]
+        arguments += encoder
+        shared = assignment["time"]["pretraining_s"]
+    with tempfile.TemporaryDirectory() as folder:
+        if job.method.asked:
+            first = Path(folder) / "asking"
+            asking = ShortcutJob(job.task, ASSIGNED)
+            run(asking, seed, [*asking.arguments(seed), *where, *encoder, "--out", str(first)], accuracy=ACCURACY)
+            arguments += [part for label in labels_asked(first, data_dir) for part in ("--label", label)]
+        out = str(Path(folder) / "run")
+        line = run(job, seed, [*arguments, "--out", out], accuracy=ACCURACY)
+        line["seconds"] += shared
+        if job.task.outside and line["document"] is not None:
+            elsewhere = run(job, seed, ["evaluate", out, "--data", job.task.outside], accuracy=ACCURACY)
+            line["document"]["metrics"]["outside"] = elsewhere["document"]["metrics"]
+    records.add(line)
+
+
+def labels_asked(path: Path, data_dir: str | None) -> list[str]:
+    """What a person answers who is shown the clusters whose labels a run asks for: the symbol of most of the images."""
+    found = open_run(path)
+    task = TrainingTask(found.program(), found.recipe())
+    pool = task.queries(load_images(found.recipe().data.source, data_dir=data_dir)).pool
+    labels = []
+    for asked in json.loads(found.assignment_file.read_text(encoding="utf-8"))["labels_to_ask"]:
+        network = asked["network"]
+        symbol = int(task.symbols(network, pool)[asked["typical"]].mode().values)
+        labels.append(f"{network}:{task.program.networks[network][symbol]}=1")
+    return labels
+
+
+def _task(name: str, data: str) -> Task:
+    return next(task for task in tasks_on(data) if task.name == name)
