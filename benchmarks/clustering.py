@@ -21,7 +21,7 @@ from typing import Any
 from clustering_figure import Panel, Series, draw
 from clustering_runs import NOT_GENERATIVE, ClusteringJob, default_objective, jobs_on, pretrain
 from record import ROOT, markdown_table, write_section
-from runs import Document, Outcome, Records, seeds_of, tell
+from runs import Document, Outcome, Records, median, middle_and_worst, names, seeds_of, tell
 
 from nesy_gedi.data import describe
 from nesy_gedi.objectives import OBJECTIVES, find_objective
@@ -57,20 +57,22 @@ def collapse(name: str) -> Read:
 OWN_ACCURACY = own_metric("aligned_accuracy")
 
 
-def median(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome], digits: int = 4) -> str:
-    """Over the runs that were finished; '-' where there is no such number."""
-    values = [read(job, each.document) for each in outcomes if each.document is not None]
-    known = [value for value in values if value is not None]
-    return f"{statistics.median(known):.{digits}f}" if known else "-"
+def values(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[float | None]:
+    """Of the runs that were finished."""
+    return [read(job, each.document) for each in outcomes if each.document is not None]
 
 
-def middle_and_worst(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[str]:
-    """Of an accuracy, over all runs: one that failed is worse than any other."""
-    found = [read(job, each.document) for each in outcomes if each.document is not None]
-    if found and None in found:
+def medians(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome], digits: int = 4) -> str:
+    return median(values(read, job, outcomes), digits)
+
+
+def accuracies(read: Read, job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[str]:
+    """Of all runs, in the middle and of the worst seed; '-' where there is no such number."""
+    found = values(read, job, outcomes)
+    known = [value for value in found if value is not None]
+    if len(known) < len(found):
         return ["-", "-"]
-    known = [value for value in found if value is not None] + [float("-inf")] * (len(outcomes) - len(found))
-    return ["failed" if value == float("-inf") else f"{value:.4f}" for value in (statistics.median(known), min(known))]
+    return middle_and_worst(known, len(outcomes) - len(found), 4)
 
 
 def seconds_of(outcomes: Sequence[Outcome]) -> list[str]:
@@ -82,10 +84,10 @@ def short_row(job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[object]:
     return [
         f"`nesy-gedi pretrain --data {job.data}`",
         seeds_of(outcomes),
-        *middle_and_worst(metric("aligned_accuracy"), job, outcomes),
-        median(metric("ami"), job, outcomes),
-        f"{median(metric('nmi'), job, outcomes)} ({median(metric('nmi_random'), job, outcomes)})",
-        median(metric("linear_probe"), job, outcomes),
+        *accuracies(metric("aligned_accuracy"), job, outcomes),
+        medians(metric("ami"), job, outcomes),
+        f"{medians(metric('nmi'), job, outcomes)} ({medians(metric('nmi_random'), job, outcomes)})",
+        medians(metric("linear_probe"), job, outcomes),
         *seconds_of(outcomes),
     ]
 
@@ -125,13 +127,13 @@ def full_row(job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[object]:
         seeds,
         middle,
         worst,
-        *middle_and_worst(OWN_ACCURACY, job, outcomes),
-        median(own_metric("majority_accuracy"), job, outcomes),
+        *accuracies(OWN_ACCURACY, job, outcomes),
+        medians(own_metric("majority_accuracy"), job, outcomes),
         *agreement,
-        median(collapse("center"), job, outcomes, 2),
-        median(collapse("effective_rank"), job, outcomes, 1),
-        median(collapse("code_usage"), job, outcomes, 2),
-        median(collapse("intracluster"), job, outcomes, 2),
+        medians(collapse("center"), job, outcomes, 2),
+        medians(collapse("effective_rank"), job, outcomes, 1),
+        medians(collapse("code_usage"), job, outcomes, 2),
+        medians(collapse("intracluster"), job, outcomes, 2),
         spent,
         slowest,
     ]
@@ -141,8 +143,8 @@ def alone_row(job: ClusteringJob, outcomes: Sequence[Outcome]) -> list[object]:
     """GEDI's own clusters, before the stages that learn from neighbours: a row of its own, to compare with the others."""
     row = full_row(job, outcomes)
     own_agreement: list[object] = [
-        median(own_metric("ami"), job, outcomes),
-        f"{median(own_metric('nmi'), job, outcomes)} ({median(own_metric('nmi_random'), job, outcomes)})",
+        medians(own_metric("ami"), job, outcomes),
+        f"{medians(own_metric('nmi'), job, outcomes)} ({medians(own_metric('nmi_random'), job, outcomes)})",
     ]
     own_accuracy = row[4:6]
     return [
@@ -216,10 +218,6 @@ def write(done: dict[str, list[tuple[ClusteringJob, list[Outcome]]]], dry: bool)
     write_section("README.md", "clustering", readme)
     write_section("docs/performance.md", "clustering", f"{full}\n\n![Accuracy of clusters]({Path(FIGURE).name})")
     write_section("docs/objectives.md", "clustering", f"![Accuracy of clusters on test data]({Path(FIGURE).name})")
-
-
-def names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 def main() -> None:

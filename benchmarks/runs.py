@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,6 +116,26 @@ def run(job: Job, seed: int, arguments: Sequence[str], *, accuracy: str) -> dict
         "document": document,
         "error": "" if document else done.stderr,
     }
+
+
+def median(values: Iterable[float | None], digits: int) -> str:
+    """Of what was measured; '-' where there is no such number."""
+    known = [value for value in values if value is not None]
+    return f"{statistics.median(known):.{digits}f}" if known else "-"
+
+
+def middle_and_worst(values: Iterable[float], failed: int, digits: int) -> list[str]:
+    """Of a figure of all runs, of which the failed ones are worse than any other."""
+    every = [*values, *[float("-inf")] * failed]
+    return [
+        "failed" if value == float("-inf") else f"{value:.{digits}f}"
+        for value in (statistics.median(every), min(every))
+    ]
+
+
+def names(text: str) -> list[str]:
+    """Of an option that takes several, with commas between."""
+    return [name for name in text.split(",") if name]
 
 
 def seeds_of(outcomes: Sequence[Outcome]) -> str:

@@ -27,7 +27,8 @@ ANSWERS_STEPS = 600
 FEW_VALIDATION = 10
 """Queries by which the best epoch is chosen where queries are few."""
 
-ACCURACY = "concept_accuracy"
+MAIN_METRIC = "concept_accuracy"
+"""Of which the worst seed is told."""
 
 KEPT = ROOT / "build" / "shortcuts"
 """Runs whose pretraining others begin from."""
@@ -175,8 +176,15 @@ class ShortcutJob:
             *(["asked"] if self.method.asked else []),
         ]
         if self.method.pretrained:
-            parts.append(load_pretrain_recipe(overrides={"data.source": self.task.data, "seed": seed}))
+            source = self.source()
+            more = [] if source == self else [source.key(seed)]
+            parts += [load_pretrain_recipe(overrides={"data.source": self.task.data, "seed": seed}), *more]
         return key_of(*parts)
+
+    def source(self) -> ShortcutJob:
+        """The run whose pretraining this one begins from, which may be itself."""
+        name = self.task.clusters_of or self.task.name
+        return ShortcutJob(next(task for task in tasks_on(self.task.data) if task.name == name), ASSIGNED)
 
     def settings(self) -> list[str]:
         own = [each.replace("NET", self.task.network) for each in self.method.settings]
@@ -211,29 +219,30 @@ def train(job: ShortcutJob, seed: int, data_dir: str | None, records: Records) -
     arguments = job.arguments(seed) + where
     shared = 0.0
     if job.method.pretrained:
-        source = ShortcutJob(_task(job.task.clusters_of or job.task.name, job.task.data), ASSIGNED)
+        source = job.source()
         kept = KEPT / source.task.title.replace(" ", "-") / str(seed)
         if job == source:
-            records.add(run(job, seed, [*arguments, "--out", str(kept), "--force"], accuracy=ACCURACY))
+            records.add(run(job, seed, [*arguments, "--out", str(kept), "--force"], accuracy=MAIN_METRIC))
             return
-        if not (kept / "result.json").exists():
+        if not ((kept / "result.json").exists() and records.has(source, seed)):  # else of an earlier recipe
             train(source, seed, data_dir, records)
         assignment = json.loads((kept / "assignment.json").read_text(encoding="utf-8"))
         encoder = ["--encoder", f"{job.task.network}={kept / assignment['pretraining'][job.task.network]}"]
         arguments += encoder
         shared = assignment["time"]["pretraining_s"]
     with tempfile.TemporaryDirectory() as folder:
-        if job.method.asked:
+        if job.method.asked:  # of clusters
             first = Path(folder) / "asking"
             asking = ShortcutJob(job.task, ASSIGNED)
-            run(asking, seed, [*asking.arguments(seed), *where, *encoder, "--out", str(first)], accuracy=ACCURACY)
+            run(asking, seed, [*asking.arguments(seed), *where, *encoder, "--out", str(first)], accuracy=MAIN_METRIC)
             arguments += [part for label in labels_asked(first, data_dir) for part in ("--label", label)]
         out = str(Path(folder) / "run")
-        line = run(job, seed, [*arguments, "--out", out], accuracy=ACCURACY)
+        line = run(job, seed, [*arguments, "--out", out], accuracy=MAIN_METRIC)
         line["seconds"] += shared
         if job.task.outside and line["document"] is not None:
-            elsewhere = run(job, seed, ["evaluate", out, "--data", job.task.outside], accuracy=ACCURACY)
-            line["document"]["metrics"]["outside"] = elsewhere["document"]["metrics"]
+            elsewhere = run(job, seed, ["evaluate", out, "--data", job.task.outside], accuracy=MAIN_METRIC)
+            if elsewhere["document"] is not None:
+                line["document"]["metrics"]["outside"] = elsewhere["document"]["metrics"]
     records.add(line)
 
 
@@ -248,7 +257,3 @@ def labels_asked(path: Path, data_dir: str | None) -> list[str]:
         symbol = int(task.symbols(network, pool)[asked["typical"]].mode().values)
         labels.append(f"{network}:{task.program.networks[network][symbol]}=1")
     return labels
-
-
-def _task(name: str, data: str) -> Task:
-    return next(task for task in tasks_on(data) if task.name == name)

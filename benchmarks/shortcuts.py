@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from record import ROOT, markdown_table, write_section
-from runs import Document, Outcome, Records, seeds_of, tell
+from runs import Document, Outcome, Records, median, middle_and_worst, names, seeds_of, tell
 from shortcut_figures import Curve, Dots, draw_curves, draw_dots
 from shortcut_runs import (
     ANSWERS,
@@ -27,6 +27,7 @@ from shortcut_runs import (
     ASSIGNED,
     FEW_VALIDATION,
     GEDI,
+    MAIN_METRIC,
     MANY,
     METHODS,
     SUMS,
@@ -59,7 +60,7 @@ def outside(name: str) -> Read:
     return lambda document: document["metrics"].get("outside", {}).get(name)
 
 
-ACCURACY = metric("concept_accuracy")
+ACCURACY = metric(MAIN_METRIC)
 
 
 def values(read: Read, outcomes: Sequence[Outcome]) -> list[float]:
@@ -68,15 +69,13 @@ def values(read: Read, outcomes: Sequence[Outcome]) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def median(read: Read, outcomes: Sequence[Outcome], digits: int = 3) -> str:
-    found = values(read, outcomes)
-    return f"{statistics.median(found):.{digits}f}" if found else "-"
+def medians(read: Read, outcomes: Sequence[Outcome], digits: int = 3) -> str:
+    return median(values(read, outcomes), digits)
 
 
-def middle_and_worst(outcomes: Sequence[Outcome]) -> list[str]:
-    """Accuracy of symbols over all runs: one that failed is worse than any other."""
-    found = values(ACCURACY, outcomes) + [float("-inf")] * sum(each.document is None for each in outcomes)
-    return ["failed" if value == float("-inf") else f"{value:.3f}" for value in (statistics.median(found), min(found))]
+def accuracies(outcomes: Sequence[Outcome]) -> list[str]:
+    """Of symbols, in the middle and of the worst seed."""
+    return middle_and_worst(values(ACCURACY, outcomes), sum(each.document is None for each in outcomes), 3)
 
 
 HEADER = (
@@ -100,13 +99,13 @@ def row(method: Method, outcomes: Sequence[Outcome]) -> list[object]:
     return [
         method.name,
         seeds_of(outcomes),
-        median(metric("answer_accuracy"), outcomes),
-        *middle_and_worst(outcomes),
-        median(metric("aligned_concept_accuracy"), outcomes),
-        median(outside("answer_accuracy"), outcomes),
-        median(outside("concept_accuracy"), outcomes),
-        median(metric("concept_collapse"), outcomes, 2),
-        median(metric("concept_ece"), outcomes, 3),
+        medians(metric("answer_accuracy"), outcomes),
+        *accuracies(outcomes),
+        medians(metric("aligned_concept_accuracy"), outcomes),
+        medians(outside("answer_accuracy"), outcomes),
+        medians(outside("concept_accuracy"), outcomes),
+        medians(metric("concept_collapse"), outcomes, 2),
+        medians(metric("concept_ece"), outcomes, 3),
         f"{statistics.median(minutes):.1f}",
         f"{max(minutes):.1f}",
     ]
@@ -116,7 +115,7 @@ EXPLANATION = (
     "Each row is `nesy-gedi train PROGRAM` over all seeds, in whole processes with one thread each, start-up included; none "
     "is left out, and a run that failed counts as the worst. *Answers* and *symbols* are accuracies on test images, where "
     "a symbol is right only if it is the one that was meant; *aligned* is that of the best renaming; *outside* is over the "
-    "tuples of symbols that training never showed. *Cls* is the share of symbols that are never used, *ECE* the "
+    "tuples of symbols that training never showed. *Cls* is the share of symbols that are hardly ever read, *ECE* the "
     "calibration error of symbols. Columns that do not say *worst* or *slowest* are medians. Networks are pretrained once "
     "for each seed, and the minutes count that in every row that begins from it. For answers alone and objectives "
     "co-trained without pretraining, the best epoch is chosen by the answers to validation queries, {validation} where "
@@ -136,7 +135,7 @@ def short_table(tasks: Sequence[Task], done: Done) -> str:
         cells = []
         for method in SHORT:
             outcomes = done.get((task, method))
-            middle, worst = middle_and_worst(outcomes) if outcomes else ("-", "")
+            middle, worst = accuracies(outcomes) if outcomes else ("-", "")
             cells.append(f"{middle} ({worst}; {len(outcomes)})" if outcomes else middle)
         rows.append([task.title, *cells])
     return markdown_table(("task", *(method.name for method in SHORT)), rows)
@@ -180,10 +179,6 @@ def write(done: Done, dry: bool) -> None:
 def pictures(folder: str) -> str:
     shown = {"Digit accuracy by number of sums": CURVES, "Accuracy of symbols, every seed": FIGURE}
     return "\n\n".join(f"![{title}]({folder}{Path(file).name})" for title, file in shown.items())
-
-
-def names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from command_runs import Run, nothing_but, settings, wait_for_epoch
 from PIL import Image
 
 from nesy_gedi.cli.main import main
+from nesy_gedi.training.planning import EPOCHS, EPOCHS_OF_MANY
 
 QUICK = (
     *("--device", "cpu", "--epochs", "1"),
@@ -178,18 +179,20 @@ def test_prototypes_of_symbols_without_a_label(run: Run, finished_pretraining: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "method", "objective"),
+    ("arguments", "method", "objective", "epochs"),
     [
-        (["--limit", "20"], "clusters", "gedi"),
-        (["--limit", "20", "--objective", "simclr"], "clusters", "simclr"),
-        (["--limit", "20", "--method", "assignment"], "assignment", ""),
-        (["--limit", "20", "--method", "answers"], "answers", ""),
-        (["--limit", "20", "--method", "cotraining"], "cotraining", "gedi"),
-        (["--limit", "600"], "answers", ""),
-        (["--limit", "600", "--objective", "falcon"], "cotraining", "falcon"),
+        (["--limit", "20"], "clusters", "gedi", EPOCHS),
+        (["--limit", "20", "--objective", "simclr"], "clusters", "simclr", EPOCHS),
+        (["--limit", "20", "--method", "assignment"], "assignment", "", 0),
+        (["--limit", "20", "--method", "answers"], "answers", "", 40),
+        (["--limit", "20", "--method", "cotraining"], "cotraining", "gedi", EPOCHS),
+        (["--limit", "600"], "answers", "", 40),
+        (["--limit", "600", "--objective", "falcon"], "cotraining", "falcon", EPOCHS_OF_MANY),
     ],
 )
-def test_a_dry_run_shows_what_is_planned(run: Run, arguments: list[str], method: str, objective: str) -> None:
+def test_a_dry_run_shows_what_is_planned(
+    run: Run, arguments: list[str], method: str, objective: str, epochs: int
+) -> None:
     document = run("train", "addition", *arguments, "--dry-run", "--json").document
     recipe = tomllib.loads(document["recipe"])
     assert document["learning"] == recipe["method"] == method
@@ -197,7 +200,7 @@ def test_a_dry_run_shows_what_is_planned(run: Run, arguments: list[str], method:
     network = recipe["networks"]["digit_net"]
     expected = ("clusters", 10) if method in ("clusters", "assignment") else ("linear", 0)
     assert (network["head"], network["clusters"]) == expected
-    assert document["epochs"] == {"answers": 40, "assignment": 0}.get(method, 4)
+    assert document["epochs"] == epochs
     nothing_but()
 
 
