@@ -53,7 +53,11 @@ def _greedy(telling: dict[tuple[int, ...], int], count: int) -> tuple[int, ...]:
 
 
 def symbol_posterior(
-    maps: Sequence[tuple[int, ...]], log_likelihoods: Sequence[float], symbols: int, spread: Sequence[int] = ()
+    maps: Sequence[tuple[int, ...]],
+    log_likelihoods: Sequence[float],
+    symbols: int,
+    spread: Sequence[Sequence[int]] | None = None,
+    one_to_one: bool = True,
 ) -> Tensor:
     """P(symbol | cluster) over ``maps`` of one network, under a uniform prior over them.
 
@@ -61,18 +65,21 @@ def symbol_posterior(
         maps: one symbol index a cluster.
         log_likelihoods: of each map, in nats.
         symbols: size of the domain.
-        spread: clusters whose symbols within a map may be in any order; each gets its share of all of them.
+        spread: for each map the clusters whose symbols may be in any order; each gets its share of all of them.
+        one_to_one: else such a cluster may be any symbol.
 
     Returns:
         Shape (clusters, symbols), float64, rows sum to one.
     """
     weights = torch.tensor(log_likelihoods, dtype=torch.float64).softmax(0)
     result = torch.zeros(len(maps[0]), symbols, dtype=torch.float64)
-    for row, weight in zip(maps, weights, strict=True):
+    for row, weight, free in zip(maps, weights, spread or [()] * len(maps), strict=True):
         for cluster, symbol in enumerate(row):
-            if cluster in spread:
-                for other in spread:
-                    result[cluster, row[other]] += weight / len(spread)
+            if cluster in free and not one_to_one:
+                result[cluster] += weight / symbols
+            elif cluster in free:
+                for other in free:
+                    result[cluster, row[other]] += weight / len(free)
             else:
                 result[cluster, symbol] += weight
     return result

@@ -42,10 +42,16 @@ Maps = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class NearTie:
-    """A map that the observations do not rule out, and its log-likelihood in nats."""
+    """A map that the observations do not rule out.
+
+    Attributes:
+        log_likelihood: in nats.
+        uninformed: as in :class:`Assignment`, given what the other clusters stand for in this map.
+    """
 
     maps: Maps
     log_likelihood: float
+    uninformed: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class Assignment:
         posterior: network -> P(symbol | cluster) over the near ties, shape (clusters, symbols), float64.
         labels_to_ask: (network, cluster): being told these clusters' symbols leaves one of the listed near ties.
         fewest_labels: whether it is proven that fewer labels do not do.
-        uninformed: (network, cluster) that are hardly ever seen. Their order makes no difference of
+        uninformed: (network, cluster) that are hardly ever seen, in the best map. Their order makes no difference of
             ``search.INDIFFERENCE`` nats, so one stands for all of them: other orders are neither runner-up nor near tie.
         domains: network -> its symbols.
         nodes: partial maps that were looked at.
@@ -195,10 +201,13 @@ def _report(
     posterior = {}
     for unknown in observations.unknowns:
         own = [row[unknown.columns] for row in maps]
-        spread = [place - unknown.offset for place in found.unseen if places_of[place][0] == unknown.network]
-        posterior[unknown.network] = symbol_posterior(own, found.log_likelihoods[:listed], len(unknown.domain), spread)
-        if not unknown.one_to_one:
-            posterior[unknown.network][spread] = 1.0 / len(unknown.domain)
+        spread = [
+            [place - unknown.offset for place in unseen if places_of[place][0] == unknown.network]
+            for unseen in found.unseen[:listed]
+        ]
+        posterior[unknown.network] = symbol_posterior(
+            own, found.log_likelihoods[:listed], len(unknown.domain), spread, unknown.one_to_one
+        )
     gap = best - found.log_likelihoods[1] if len(found.maps) > 1 else math.inf
     left = found.open_bound if found.open_bound is not None else -math.inf
     return Assignment(
@@ -210,14 +219,14 @@ def _report(
         exact=left < best - tolerance,
         bound=max(best, left),
         near_ties=tuple(
-            NearTie(_by_network(observations, row), value)
-            for row, value in zip(maps, found.log_likelihoods, strict=False)
+            NearTie(_by_network(observations, row), value, tuple(places_of[place] for place in sorted(unseen)))
+            for row, value, unseen in zip(maps, found.log_likelihoods, found.unseen, strict=False)
         ),
         more_near_ties=count > max_near_ties,
         posterior=posterior,
         labels_to_ask=tuple(places_of[place] for place in places),
         fewest_labels=fewest,
-        uninformed=tuple(places_of[place] for place in sorted(found.unseen)),
+        uninformed=tuple(places_of[place] for place in sorted(found.unseen[0])),
         domains={unknown.network: unknown.domain for unknown in observations.unknowns},
         nodes=found.nodes,
         seconds=time.perf_counter() - started,

@@ -27,7 +27,7 @@ Told = Mapping[str, Collection[int]]
 """network -> indices of symbols of which labelled images are given: they are read as themselves."""
 
 
-class Support:
+class ShownTuples:
     """The distinct tuples that training has shown, and what the program answers where symbols are misread.
 
     A map is here one row of integers: the symbols of all networks one after the other. Arguments and errors as for
@@ -60,7 +60,11 @@ class Support:
             key = (item.network, *item.slots)
             name = f"{item.network}({', '.join(item.slots)})"
             if key not in symbols and key not in given:
-                raise UsageError("neither its true symbols nor given ones are passed", where=name)
+                raise UsageError(
+                    "neither its true symbols nor given ones are passed",
+                    where=name,
+                    hint="pass its true symbols where a network sees them, else those that are given",
+                )
             is_seen = key in symbols
             own = (symbols if is_seen else given)[key].detach().cpu()
             if own.dim() != 1 or (columns and len(own) != len(columns[0])) or not len(own):

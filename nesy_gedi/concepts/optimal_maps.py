@@ -20,9 +20,12 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.concepts.assignment import Maps
-from nesy_gedi.concepts.misreadings import UNSEEN, Support, Symbols, Told
+from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples, Symbols, Told
 from nesy_gedi.errors import UsageError
 from nesy_gedi.logic.reasoner import Reasoner
+
+FAMILY = "shared"
+"""Of the maps that are searched: one for each network, the same in all its slots, of its own symbol alone."""
 
 MAX_MAPS = 1000
 """So many maps are listed; of more, it is said that there are more."""
@@ -47,13 +50,13 @@ class OptimalMaps:
     Attributes:
         maps: the optimal maps, the identity first: network -> for each true symbol the index of the one that is read
             in its place, ``UNSEEN`` where training has neither shown nor told it.
-        complete: whether these are all.
+        exact: whether these are all.
         tuples: distinct tuples of symbols that training has shown.
         domains: network -> its symbols.
     """
 
     maps: tuple[Maps, ...]
-    complete: bool
+    exact: bool
     tuples: int
     domains: Mapping[str, tuple[str, ...]]
 
@@ -65,7 +68,7 @@ class OptimalMaps:
     @property
     def count(self) -> int:
         """Optimal maps, the identity among them, with every reading of what was not shown; at least so many where the
-        list is not complete."""
+        list is not exact."""
         free = 1
         for name, _ in self.unseen:
             free *= len(self.domains[name])
@@ -125,13 +128,11 @@ def find_optimal_maps(
     if limit < 1 or not seconds > 0.0:
         raise UsageError(f"{limit} maps in {seconds} seconds: nothing can be found", hint="allow at least one of each")
     deadline = time.perf_counter() + seconds
-    support = Support(reasoner, symbols, given, told)
-    found, complete = _find(support, limit, deadline)
-    identity = tuple(support.identity.tolist())
+    shown = ShownTuples(reasoner, symbols, given, told)
+    found, exact = _find(shown, limit, deadline)
+    identity = tuple(shown.identity.tolist())
     ordered = [identity, *sorted(set(found) - {identity})][:limit]
-    return OptimalMaps(
-        tuple(support.by_network(row) for row in ordered), complete, len(support.codes), dict(support.domains)
-    )
+    return OptimalMaps(tuple(shown.by_network(row) for row in ordered), exact, len(shown.codes), dict(shown.domains))
 
 
 def nearest_map(learned: Maps, counts: Mapping[str, Tensor], found: OptimalMaps) -> Nearest:
@@ -172,35 +173,35 @@ def differing(one: Maps, other: Maps) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _find(support: Support, limit: int, deadline: float) -> tuple[list[tuple[int, ...]], bool]:
+def _find(shown: ShownTuples, limit: int, deadline: float) -> tuple[list[tuple[int, ...]], bool]:
     """Optimal maps, and whether these are all."""
-    every = torch.arange(len(support.codes))
+    every = torch.arange(len(shown.codes))
     if len(every) > SAMPLE:
-        found, complete = _search(support, _sample(support), limit, deadline)
-        if complete:
+        found, exact = _search(shown, _sample(shown), limit, deadline)
+        if exact:
             maps = torch.tensor(found)
             for part in every.split(SAMPLE):
-                maps = maps[support.keeps(maps, part).all(1)]
+                maps = maps[shown.keeps(maps, part).all(1)]
             return [tuple(row) for row in maps.tolist()], True
-    return _search(support, every, limit, deadline)
+    return _search(shown, every, limit, deadline)
 
 
-def _sample(support: Support) -> Tensor:
+def _sample(shown: ShownTuples) -> Tensor:
     """Tuples that show every symbol that all of them show."""
     first: dict[int, int] = {}
-    for number, places in enumerate(support.places()):
+    for number, places in enumerate(shown.places()):
         for place in places:
             first.setdefault(place, number)
-    drawn = torch.randperm(len(support.codes), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    drawn = torch.randperm(len(shown.codes), generator=torch.Generator().manual_seed(0))[:SAMPLE]
     chosen: Tensor = torch.cat([torch.tensor(list(first.values())), drawn]).unique()
     return chosen
 
 
-def _search(support: Support, tuples: Tensor, limit: int, deadline: float) -> tuple[list[tuple[int, ...]], bool]:
+def _search(shown: ShownTuples, tuples: Tensor, limit: int, deadline: float) -> tuple[list[tuple[int, ...]], bool]:
     """Maps that are optimal for ``tuples``, and whether these are all: depth first, many partial maps at a time."""
-    order, decided = _order(support, tuples)
+    order, decided = _order(shown, tuples)
     found: list[tuple[int, ...]] = []
-    waiting = [(0, torch.full((1, len(support.identity)), UNSEEN))]
+    waiting = [(0, torch.full((1, len(shown.identity)), UNSEEN))]
     while waiting:
         depth, maps = waiting.pop()
         if depth == len(order):
@@ -212,25 +213,25 @@ def _search(support: Support, tuples: Tensor, limit: int, deadline: float) -> tu
             waiting.append((depth, maps[MAPS_AT_ONCE:]))
             maps = maps[:MAPS_AT_ONCE]
         place = order[depth]
-        read = support.identity[[place]] if place in support.told else torch.arange(int(support.size_of[place]))
+        read = shown.identity[[place]] if place in shown.told else torch.arange(int(shown.size_of[place]))
         children = maps.repeat_interleave(len(read), 0)
         children[:, place] = read.repeat(len(maps))
         for part in decided[depth].split(TUPLES_AT_ONCE):
             if time.perf_counter() > deadline:
                 return found, False
             if len(children) and len(part):
-                children = children[support.keeps(children, part).all(1)]
+                children = children[shown.keeps(children, part).all(1)]
         if len(children):
             waiting.append((depth + 1, children))
     return found, True
 
 
-def _order(support: Support, tuples: Tensor) -> tuple[list[int], list[Tensor]]:
+def _order(shown: ShownTuples, tuples: Tensor) -> tuple[list[int], list[Tensor]]:
     """The shown symbols in the order in which they are decided, and the ``tuples`` that each one decides."""
-    of_all = support.places()
+    of_all = shown.places()
     of_tuples = [of_all[number] for number in tuples.tolist()]
     left = [set(places) for places in of_tuples]
-    free = set(torch.nonzero(support.identity != UNSEEN)[:, 0].tolist())
+    free = set(torch.nonzero(shown.identity != UNSEEN)[:, 0].tolist())
     order: list[int] = []
     while free:
         # Tuples that are nearly decided count most: they refuse maps soonest.

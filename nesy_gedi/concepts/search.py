@@ -35,14 +35,14 @@ class Found:
         maps: the best maps, best first, as tuples over all clusters.
         log_likelihoods: of each.
         open_bound: the largest bound of what was not searched, None when everything was.
-        unseen: clusters whose order was found not to matter in the best map.
+        unseen: of each map the clusters whose order was found not to matter in it.
         nodes: partial maps looked at.
     """
 
     maps: list[tuple[int, ...]]
     log_likelihoods: list[float]
     open_bound: float | None
-    unseen: tuple[int, ...]
+    unseen: list[tuple[int, ...]]
     nodes: int
 
 
@@ -190,10 +190,10 @@ class BranchAndBound:
         largest, smallest = (self.observations.table(maps, every, largest=side).sum(1) for side in (True, False))
         return largest - smallest > INDIFFERENCE
 
-    def _unseen(self, best: tuple[int, ...]) -> tuple[int, ...]:
-        """The last clusters whose order does not matter in the best map."""
+    def _unseen(self, maps: tuple[int, ...]) -> tuple[int, ...]:
+        """The last clusters whose order does not matter, given what the others stand for in ``maps``."""
         for depth in range(len(self.order) - self.unseen, len(self.order)):
-            partial = torch.tensor([best])
+            partial = torch.tensor([maps])
             partial[:, self.order[depth:]] = UNKNOWN
             if not bool(self._order_matters(partial)):
                 return tuple(self.order[depth:].tolist())
@@ -220,7 +220,7 @@ class BranchAndBound:
             [maps for maps, _ in ranked],
             [value for _, value in ranked],
             max(still) if still else None,
-            self._unseen(ranked[0][0]),
+            [self._unseen(maps) for maps, _ in ranked],
             self.nodes,
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations, product
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nesy_gedi.concepts.assignment import MAX_NEAR_TIES, NEAR_TIE, Assignment, Maps
+from nesy_gedi.concepts.ambiguity import separating_places
+from nesy_gedi.concepts.assignment import MAX_NEAR_TIES, NEAR_TIE, Assignment, Maps, NearTie
 from nesy_gedi.logic.reasoner import Reasoner
 
 QUERIES_TRIED = 4096
@@ -32,6 +34,9 @@ CLUSTERS_SHOWN = 8
 CERTAIN = 1e-6
 """Nats. An answer is expected where it costs no more."""
 
+Place = tuple[str, int]
+"""A network and one of its clusters."""
+
 
 @dataclass(frozen=True)
 class LeftOpen:
@@ -44,51 +49,82 @@ class LeftOpen:
         guessed: (network, cluster) that are hardly ever seen, and not told by what is left for them either.
         labels: (network, cluster) whose symbols, if told, settle it.
         fewest: whether it is proven that fewer labels do not do.
+        candidates: (network, cluster) -> what it may be: indices of symbols, that of the assignment itself first.
     """
 
     maps: tuple[Maps, ...]
     more: bool
-    guessed: tuple[tuple[str, int], ...]
-    labels: tuple[tuple[str, int], ...]
+    guessed: tuple[Place, ...]
+    labels: tuple[Place, ...]
     fewest: bool
+    candidates: Mapping[Place, tuple[int, ...]]
 
     @property
     def settled(self) -> bool:
         return len(self.maps) == 1 and not self.more
 
-    def candidates(self, network: str, cluster: int) -> tuple[int, ...]:
-        """What a cluster may be under the listed maps: indices of symbols, that of the assignment itself first."""
-        return tuple(dict.fromkeys(maps[network][cluster] for maps in self.maps))
-
 
 def left_open(found: Assignment) -> LeftOpen:
     """What stays open. A network with as many clusters as symbols is taken to have one of each."""
-    unseen: dict[str, list[int]] = {}
-    for network, cluster in found.uninformed:
-        unseen.setdefault(network, []).append(cluster)
-    # Of one cluster alone it is known which symbol is left for it.
-    unseen = {name: own for name, own in unseen.items() if len(own) > 1 or not _one_to_one(found, name)}
-    guessed = tuple((name, cluster) for name, own in unseen.items() for cluster in own)
-    labels = list(found.labels_to_ask)
-    for name, own in unseen.items():
-        labels += [(name, cluster) for cluster in (own[:-1] if _one_to_one(found, name) else own)]
     listed: dict[tuple[tuple[str, tuple[int, ...]], ...], Maps] = {}
-    for maps in _orders(found, unseen):
+    for maps in _orders(found):
         listed.setdefault(tuple(maps.items()), maps)
         if len(listed) > MAX_NEAR_TIES:
             break
     kept = tuple(islice(listed.values(), MAX_NEAR_TIES))
     more = found.more_near_ties or len(listed) > len(kept)
-    return LeftOpen(kept, more, guessed, tuple(sorted(set(labels))), found.fewest_labels)
+    places = [(name, cluster) for name, row in found.maps.items() for cluster in range(len(row))]
+    if more:
+        free = {place for tie in found.near_ties for place in _free(found, tie)}
+        labels, fewest = _separators([tie.maps for tie in found.near_ties], [p for p in places if p not in free])
+        for name in found.maps:
+            own = sorted(place for place in free if place[0] == name)
+            labels += own[:-1] if _one_to_one(found, name) else own  # what is left is the symbol of the last one
+        fewest = False
+    else:
+        labels, fewest = _separators(kept, places)
+    candidates = {place: _candidates(found, place) for place in places}
+    return LeftOpen(kept, more, _free(found, found.near_ties[0]), tuple(sorted(labels)), fewest, candidates)
+
+
+def _separators(maps: Sequence[Maps], places: Sequence[Place]) -> tuple[list[Place], bool]:
+    """Those of ``places`` whose symbols, if told, leave one of ``maps``; and whether fewer do not do."""
+    rows = [tuple(each[name][cluster] for name, cluster in places) for each in maps]
+    found, fewest = separating_places(list(dict.fromkeys(rows)))
+    return [places[k] for k in found], fewest
+
+
+def _free(found: Assignment, tie: NearTie) -> tuple[Place, ...]:
+    """The clusters whose symbols may be in any order in a near tie; of one alone it is known which is left for it."""
+    counts = Counter(name for name, _ in tie.uninformed)
+    return tuple(place for place in tie.uninformed if counts[place[0]] > 1 or not _one_to_one(found, place[0]))
+
+
+def _candidates(found: Assignment, place: Place) -> tuple[int, ...]:
+    """What a cluster may be in any near tie: indices of symbols, that of the assignment itself first."""
+    name, cluster = place
+    symbols = [found.maps[name][cluster]]
+    for tie in found.near_ties:
+        free = [other for network, other in _free(found, tie) if network == name]
+        if cluster not in free:
+            symbols.append(tie.maps[name][cluster])
+        elif _one_to_one(found, name):
+            symbols += sorted(tie.maps[name][other] for other in free)
+        else:
+            symbols += range(len(found.domains[name]))
+    return tuple(dict.fromkeys(symbols))
 
 
 def _one_to_one(found: Assignment, network: str) -> bool:
     return len(found.maps[network]) == len(found.domains[network])
 
 
-def _orders(found: Assignment, unseen: dict[str, list[int]]) -> Iterator[Maps]:
-    """Every near tie with the unseen clusters in every order, the assignment itself first."""
+def _orders(found: Assignment) -> Iterator[Maps]:
+    """Every near tie with its unseen clusters in every order, the assignment itself first."""
     for tie in found.near_ties:
+        unseen: dict[str, list[int]] = {}
+        for network, cluster in _free(found, tie):
+            unseen.setdefault(network, []).append(cluster)
         choices = []
         for name, own in unseen.items():
             symbols = [tie.maps[name][cluster] for cluster in own]
@@ -165,7 +201,7 @@ def statements(
             f"{_times(contradiction)} likelier. Check the labels and the program."
         )
     if disagreeing:
-        pairs = _listing([f"{symbol} (told to be {told})" for told, symbol in dict.fromkeys(disagreeing)])
+        pairs = listing([f"{symbol} (told to be {told})" for told, symbol in dict.fromkeys(disagreeing)])
         disagree = "disagree" if len(disagreeing) > 1 else "disagrees"
         said.append(
             f"{len(disagreeing)} of {_counted(labels, 'label')} {disagree} with the assignment, whose clusters say: {pairs}. "
@@ -216,12 +252,12 @@ def next_query(reasoner: Reasoner, left: LeftOpen) -> dict[str, Any] | None:
         }
         for item, cluster in zip(reasoner.inputs, tried[best].tolist(), strict=True)
     ]
-    clusters = _listing([f"{', '.join(each['slots'])} of cluster {each['cluster']}" for each in shown])
+    clusters = listing([f"{', '.join(each['slots'])} of cluster {each['cluster']}" for each in shown])
     answers = [reasoner.answers[k] for k in expected[best].tolist()]
     settles = int(different[best]) == len(left.maps) and not left.more
     distinct = list(dict.fromkeys(answers))
     more = len(distinct) - ANSWERS_SHOWN
-    named = _listing([*distinct[:ANSWERS_SHOWN], f"{more} more"] if more > 1 else distinct, "or")
+    named = listing([*distinct[:ANSWERS_SHOWN], f"{more} more"] if more > 1 else distinct, "or")
     return {
         "query": reasoner.form.text,
         "inputs": shown,
@@ -263,10 +299,10 @@ def _difference(found: Assignment, maps: Maps) -> str:
 def _labels(found: Assignment, left: LeftOpen) -> str:
     if left.more:
         return f"Labels of images of {_clusters(left.labels)} would leave fewer."
-    candidates = [[found.domains[name][k] for k in left.candidates(name, cluster)] for name, cluster in left.labels]
+    candidates = [[found.domains[name][k] for k in left.candidates[name, cluster]] for name, cluster in left.labels]
     if len(left.labels) == 1:
         (symbols,) = candidates
-        asked = f": is it {_listing(symbols, 'or')}?" if 1 < len(symbols) <= CANDIDATES_SHOWN else "."
+        asked = f": is it {listing(symbols, 'or')}?" if 1 < len(symbols) <= CANDIDATES_SHOWN else "."
         return f"One label settles it: that of an image of {_clusters(left.labels)}{asked}"
     fewest = "" if left.fewest else " (perhaps fewer)"
     return f"{len(left.labels)} labels settle it{fewest}: of an image of each of {_clusters(left.labels)}."
@@ -281,8 +317,8 @@ def _clusters(places: Sequence[tuple[str, int]]) -> str:
     for network, own in of_network.items():
         more = len(own) - CLUSTERS_SHOWN
         shown = [*own[:CLUSTERS_SHOWN], f"{more} more"] if more > 1 else own
-        named.append(f"cluster{'s' if len(own) > 1 else ''} {_listing(shown)} of {network}")
-    return _listing(named)
+        named.append(f"cluster{'s' if len(own) > 1 else ''} {listing(shown)} of {network}")
+    return listing(named)
 
 
 def _times(nats: float) -> str:
@@ -293,5 +329,6 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" + ("s" if count != 1 else "")
 
 
-def _listing(items: Sequence[str], last: str = "and") -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""
+def listing(items: Sequence[str], last: str = "and") -> str:
+    """``a, b and c``; empty for nothing."""
+    return f"{', '.join(items[:-1])} {last} {items[-1]}" if len(items) > 1 else "".join(items)

@@ -15,6 +15,7 @@ from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
 from nesy_gedi.concepts.statements import alternatives, left_open, next_query, statements
 from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR
 from nesy_gedi.networks.perception import Perception
+from nesy_gedi.training.evaluation import in_batches
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.runs import VERSION
@@ -31,11 +32,9 @@ TYPICAL = 8
 LOOKED_AT = 5000
 """Of so many of them they are the most typical."""
 
-PERCEIVING_BATCH = 1024
-
 
 @dataclass(frozen=True, eq=False)
-class Situation:
+class AssignmentInputs:
     """What pretraining and assignment need of a run.
 
     Attributes:
@@ -56,10 +55,10 @@ class Situation:
     stop: Callable[[], bool]
 
 
-def assign_clusters(situation: Situation, perceptions: Mapping[str, Perception]) -> dict[str, Any]:
+def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Perception]) -> dict[str, Any]:
     """The likeliest assignment under the answers and labels, as ``assignment.json`` tells it."""
-    task, queries = situation.task, situation.splits.train
-    device = torch.device(situation.device)
+    task, queries = inputs.task, inputs.splits.train
+    device = torch.device(inputs.device)
     rows = torch.arange(min(len(queries), task.recipe.pretraining.answers))
     log_q: dict[tuple[str, ...], Tensor] = {}
     for item in task.seen:
@@ -72,7 +71,7 @@ def assign_clusters(situation: Situation, perceptions: Mapping[str, Perception])
     }
     labels = {
         name: (_perceive(perceptions[name], told.images, device), told.symbols)
-        for name, told in situation.labelled.items()
+        for name, told in inputs.labelled.items()
     }
     answers = queries.answers[rows]
     task.reasoner.to("cpu")
@@ -88,14 +87,16 @@ def assign_clusters(situation: Situation, perceptions: Mapping[str, Perception])
         known = {name: dict(enumerate(symbols)) for name, symbols in found.maps.items()}
         of_answers = search(fixed=known).log_likelihood
     costs = _costs(task, unlabelled, log_q, given, answers)
-    said = _Said(found, unlabelled, of_answers, _disagreeing(found, labels), _unlikely(**costs), costs)
-    document = _document(situation, said, perceptions, len(rows))
+    findings = _AssignmentFindings(
+        found, unlabelled, of_answers, _disagreeing(found, labels), _unlikely(**costs), costs
+    )
+    document = _document(inputs, findings, perceptions, len(rows))
     task.reasoner.to(device)
     return document
 
 
 @dataclass(frozen=True, eq=False)
-class _Said:
+class _AssignmentFindings:
     """What the answers say.
 
     Attributes:
@@ -122,8 +123,9 @@ def _costs(
     given: Mapping[tuple[str, ...], Tensor],
     answers: Tensor,
 ) -> dict[str, Tensor]:
-    """What answers cost, (n,) nats each: ``best``, under an assignment; ``certain``, on average even where each image's
-    symbol is certain, since programs may be random; and ``chance``, where every symbol is as probable as any other."""
+    """What answers cost, (n,) nats each: ``best``, under an assignment, and at most ``chance``, where every symbol is as
+    probable as any other; ``certain``, so bounded and on average, where each image's symbol is certain: programs may be
+    random."""
 
     def infer(see: Callable[[str, Tensor], Tensor]) -> Tensor:
         inputs: dict[object, Tensor] = {}
@@ -140,11 +142,11 @@ def _costs(
         size = len(found.domains[name])
         return torch.full((len(values), size), -math.log(size), dtype=torch.float64)
 
-    certain, column = infer(likeliest), answers[:, None]
+    certain, chance, column = infer(likeliest), -infer(uniform), answers[:, None]
     return {
-        "best": -infer(found.apply).gather(1, column)[:, 0],
-        "certain": -(certain.exp() * certain).sum(1),
-        "chance": -infer(uniform).gather(1, column)[:, 0],
+        "best": (-infer(found.apply)).minimum(chance).gather(1, column)[:, 0],
+        "certain": (certain.exp() * (-certain).minimum(chance)).sum(1),
+        "chance": chance.gather(1, column)[:, 0],
     }
 
 
@@ -152,7 +154,7 @@ def _unlikely(best: Tensor, certain: Tensor, chance: Tensor) -> bool:
     """Whether answers cost too much, by more than one standard error: a few of them may have met the few images that
     good clusters misread."""
     most = float((chance - certain).mean())
-    share = float((best.minimum(chance) - certain).mean()) / most if most > 0 else 0.0
+    share = float((best - certain).mean()) / most if most > 0 else 0.0
     bounded = min(max(share, 0.0), 1.0)
     return share - math.sqrt(bounded * (1.0 - bounded) / len(best)) > UNLIKELY
 
@@ -170,24 +172,24 @@ def _disagreeing(found: Assignment, labels: Mapping[str, tuple[Tensor, Tensor]])
 
 
 def _document(
-    situation: Situation,
-    said: _Said,
+    inputs: AssignmentInputs,
+    findings: _AssignmentFindings,
     perceptions: Mapping[str, Perception],
     answers: int,
 ) -> dict[str, Any]:
-    found, left = said.found, left_open(said.found)
-    labels = sum(len(each) for each in situation.labelled.values())
-    typical = {name: _typical(situation, name, perceptions[name]) for name in {network for network, _ in left.labels}}
+    found, left = findings.found, left_open(findings.found)
+    labels = sum(len(each) for each in inputs.labelled.values())
+    typical = {name: _typical(inputs, name, perceptions[name]) for name in {network for network, _ in left.labels}}
     asked = [
         {
             "network": network,
             "cluster": cluster,
-            "symbols": [found.domains[network][k] for k in left.candidates(network, cluster)],
+            "symbols": [found.domains[network][k] for k in left.candidates[network, cluster]],
             "typical": typical[network][cluster],
         }
         for network, cluster in left.labels
     ]
-    query = next_query(situation.task.reasoner, left)
+    query = next_query(inputs.task.reasoner, left)
     return {
         "version": VERSION,
         "networks": {
@@ -211,16 +213,16 @@ def _document(
         "more_near_ties": left.more,
         "labels_to_ask": asked,
         "query_to_ask": query,
-        "unlikely": said.unlikely,
-        "nats_an_answer": {what: float(cost.mean()) for what, cost in said.costs.items()},
+        "unlikely": findings.unlikely,
+        "nats_an_answer": {what: float(cost.mean()) for what, cost in findings.costs.items()},
         "sentences": statements(
             found,
             left,
             answers=answers,
             labels=labels,
-            contradiction=said.unlabelled.log_likelihood - said.of_answers,
-            disagreeing=said.disagreeing,
-            unlikely=said.unlikely,
+            contradiction=findings.unlabelled.log_likelihood - findings.of_answers,
+            disagreeing=findings.disagreeing,
+            unlikely=findings.unlikely,
             query=query,
         ),
         "alternatives": alternatives(found, left),
@@ -230,17 +232,14 @@ def _document(
     }
 
 
-def _typical(situation: Situation, network: str, perception: Perception) -> list[list[int]]:
+def _typical(inputs: AssignmentInputs, network: str, perception: Perception) -> list[list[int]]:
     """For each cluster the training images (positions in the training queries' set) that are most certainly of it."""
-    pool = situation.splits.pool
-    drawn = torch.randperm(len(pool), generator=torch.Generator().manual_seed(situation.task.recipe.seed))[:LOOKED_AT]
-    log_q = _perceive(perception, pool.images[drawn], torch.device(situation.device))
+    pool = inputs.splits.pool
+    drawn = torch.randperm(len(pool), generator=torch.Generator().manual_seed(inputs.task.recipe.seed))[:LOOKED_AT]
+    log_q = _perceive(perception, pool.images[drawn], torch.device(inputs.device))
     return drawn[log_q.topk(min(TYPICAL, len(drawn)), dim=0).indices].T.tolist()
 
 
-@torch.no_grad()
 def _perceive(perception: Perception, images: Tensor, device: torch.device) -> Tensor:
     """Log-probabilities over clusters (n, c) of images, on the CPU."""
-    perception.to(device).eval()
-    chunks = [perception(chunk.to(device)).cpu() for chunk in images.split(PERCEIVING_BATCH)]
-    return torch.cat(chunks) if chunks else torch.zeros(0, len(perception.domain))
+    return in_batches(perception.to(device), images.cpu())

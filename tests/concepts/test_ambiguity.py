@@ -53,7 +53,7 @@ class TestPosterior:
         torch.testing.assert_close(found, torch.tensor([[0.75, 0.25], [0.25, 0.75]], dtype=torch.float64))
 
     def test_clusters_in_any_order_share(self) -> None:
-        found = symbol_posterior([(2, 0, 1)], [-3.0], 3, spread=[1, 2])
+        found = symbol_posterior([(2, 0, 1)], [-3.0], 3, spread=[[1, 2]])
         torch.testing.assert_close(
             found, torch.tensor([[0.0, 0.0, 1.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]], dtype=torch.float64)
         )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nesy_gedi.concepts import optimal_maps
 from nesy_gedi.concepts.assignment import assign
-from nesy_gedi.concepts.misreadings import UNSEEN, Support
+from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples
 from nesy_gedi.concepts.optimal_maps import (
     Nearest,
     OptimalMaps,
@@ -73,7 +73,7 @@ def rows_of(found: OptimalMaps) -> list[tuple[int, ...]]:
 )
 def test_the_published_counts(made: Callable[[], Reasoner], tuples: Pairs, count: int, one_to_one: int) -> None:
     found = find(made(), columns(tuples))
-    assert (found.count, len(found.maps), found.one_to_one, found.complete) == (count, count, one_to_one, True)
+    assert (found.count, len(found.maps), found.one_to_one, found.exact) == (count, count, one_to_one, True)
     assert found.tuples == len(tuples)
     assert rows_of(found)[0] == tuple(range(len(found.domains["net"])))
     assert found.unseen == ()
@@ -160,7 +160,7 @@ def test_every_map_of_small_worlds(world: tuple[dict[tuple[int, int], int], int,
         for maps in found.maps
     }
     assert actual == expected
-    assert found.complete
+    assert found.exact
     free = first ** (first - len(seen[0])) * (1 if shared else second ** (second - len(seen[1])))
     assert found.count == len(expected) * free
 
@@ -180,7 +180,7 @@ def test_a_label_leaves_fewer_maps() -> None:
     found = find(made, columns(EVEN_ODD), told={"net": [3]})
     assert all(row[3] == 3 for row in rows_of(found))
     assert found.one_to_one == 1
-    assert found.complete
+    assert found.exact
     # A label of a symbol that no answer shows settles that symbol and nothing else.
     assert rows_of(find(addition(4), columns([(0, 0)]), told={"net": [2]})) == [(0, UNSEEN, 2, UNSEEN)]
 
@@ -220,7 +220,7 @@ def test_several_networks_have_a_map_each() -> None:
     assert found.count == 1
     reds = torch.zeros(1, dtype=torch.long)
     alone = find(made, {("light_net", "L"): reds, ("sign_net", "S"): reds})
-    assert alone.complete
+    assert alone.exact
     assert {(maps["light_net"][0], maps["sign_net"][0]) for maps in alone.maps} == {(0, 0), (0, 1), (1, 1)}
 
 
@@ -236,15 +236,15 @@ def test_many_tuples_are_searched_through_a_sample(monkeypatch: pytest.MonkeyPat
 
 def test_a_list_that_is_cut_says_so() -> None:
     cut = find(addition(), columns(EVEN_ODD), limit=5)
-    assert (len(cut.maps), cut.complete) == (5, False)
+    assert (len(cut.maps), cut.exact) == (5, False)
     assert rows_of(cut)[0] == tuple(range(10))
     exact = find(addition(), columns(EVEN_ODD), limit=36)
-    assert (len(exact.maps), exact.complete) == (36, True)
+    assert (len(exact.maps), exact.exact) == (36, True)
 
 
 def test_a_search_that_runs_out_of_time_says_so() -> None:
     found = find(addition(), columns(EVEN_ODD), seconds=1e-9)
-    assert not found.complete
+    assert not found.exact
     assert rows_of(found) == [tuple(range(10))]
 
 
@@ -255,7 +255,7 @@ def test_learned_probabilities_count_as_they_are() -> None:
 
 
 def test_how_many_answers_a_map_changes() -> None:
-    support = Support(addition(5), columns([*HALF, *HALF]))
+    support = ShownTuples(addition(5), columns([*HALF, *HALF]))
     assert len(support.codes) == len(HALF)
     assert support.changed({"net": (0, 1, 3, 2, 3)}) == 0
     assert support.changed({"net": (0, 1, 3, 2, UNSEEN)}) == 2  # 2 + 4 is read as 3 + 4
