@@ -17,9 +17,6 @@ from nesy_gedi.errors import RunError, UsageError
 if TYPE_CHECKING:
     from nesy_gedi.reports.inspection import Inspection
 
-REPORT = "inspect.html"
-"""The report's name in the run folder."""
-
 PAGES = (".html", ".htm")
 """Endings of files that a report replaces."""
 
@@ -34,19 +31,29 @@ PAGES = (".html", ".htm")
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The report; else RUN/{REPORT}. A page that is there is replaced.",
+    help="The report; else RUN/inspect.html. A page that is there is replaced.",
 )
 @options.as_json
-@click.option("--quiet", is_flag=True, expose_value=False, help="No progress: there is none.")
+@options.quiet
 def inspect(
-    run: Path, data_dir: Path | None, download: bool, device: str, trust: bool, out: Path | None, as_json: bool
+    run: Path,
+    data_dir: Path | None,
+    download: bool,
+    device: str,
+    trust: bool,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Find out what the symbols of RUN mean: right, renamed, or merged, and which reasoning shortcut was learned.
 
     Writes one page with pictures of every symbol, the confusion table, the learned map and the maps that would fit the
     answers as well, the assignment of clusters and what would settle it, calibration and learning curves.
     """
-    target = out if out is not None else run / REPORT
+    from nesy_gedi.training.runs import ProgramRun
+
+    del quiet  # there is no progress to leave out
+    target = out if out is not None else ProgramRun(run).inspection_file
     _refuse_target(target, out)
     from nesy_gedi.files import write_text
     from nesy_gedi.reports.html import render
@@ -102,7 +109,7 @@ def _print(inspection: Inspection, document: dict[str, Any]) -> None:
     for sentence in document["statements"]:
         click.echo(f"  {sentence}")
     click.echo()
-    several, assigned = len(inspection.seen) > 1, document["assignment"] is not None
+    several, assigned = len(inspection.readings) > 1, document["assignment"] is not None
     rows = []
     for concept in document["concepts"]:
         row = [concept["network"]] * several + [concept["symbol"]]

@@ -147,7 +147,15 @@ def refuse_another_folder(out: Path | None, resume: Path) -> None:
         raise UsageError(f"--out {out} conflicts with --resume {resume}", hint="a run continues in its own folder")
 
 
-def refuse_conflicts(stored: Any, asked: Any, keys: Iterable[str], *, where: str, absent: Any = None) -> None:
+def refuse_conflicts(
+    stored: Any,
+    asked: Any,
+    keys: Iterable[str],
+    *,
+    where: str,
+    absent: Any = None,
+    is_open: Callable[[str, Any], bool] = lambda key, value: False,
+) -> None:
     """Refuse to continue a run with other values than its own.
 
     Args:
@@ -156,6 +164,7 @@ def refuse_conflicts(stored: Any, asked: Any, keys: Iterable[str], *, where: str
         keys: dotted keys that were given.
         where: the run.
         absent: stands for a table's entry that a recipe does not have.
+        is_open: whether a key with this value asks for none in particular.
     """
 
     def value_of(recipe: Any, key: str) -> Any:
@@ -167,7 +176,7 @@ def refuse_conflicts(stored: Any, asked: Any, keys: Iterable[str], *, where: str
 
     for key in keys:
         own, wanted = value_of(stored, key), value_of(asked, key)
-        if own != wanted:
+        if own != wanted and not is_open(key, wanted):
             raise UsageError(
                 f"{key} is {own!r} in the run and {wanted!r} on the command line",
                 where=where,

@@ -82,7 +82,7 @@ class Live(Plain):
         self.bar.stop()
 
 
-_LEARNING = {
+_METHODS = {
     "answers": "answers",
     "cotraining": "answers and images",
     "clusters": "answers and images, beginning with clusters",
@@ -93,8 +93,8 @@ _LEARNING = {
 def _beginning(facts: dict[str, Any]) -> str:
     if "query" in facts:
         return (
-            f"{facts['query']}, learning from {_LEARNING[facts['learning']]}: {facts['answers']} answers, circuit of "
-            f"{facts['nodes']} nodes ({facts['method']}); "
+            f"{facts['query']}, learning from {_METHODS[facts['method']]}: {facts['answers']} answers, circuit of "
+            f"{facts['nodes']} nodes ({facts['circuit']}); "
             f"{facts['train']} training, {facts['validation']} validation, {facts['test']} test queries; "
             f"device {facts['device']}"
         )

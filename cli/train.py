@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Initial weights, validation split, training queries and their order."
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training queries.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Passes over the training queries; where co-training, an epoch is cotraining.steps steps.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Number of labelled training queries.")
 @options.encoder
 @click.option(
@@ -92,22 +96,17 @@ def train(
         query=query,
         seed=seed,
         method=method,
-        training__epochs=epochs,
-        cotraining__epochs=epochs,
         cotraining__objective=objective,
         data__train=limit,
     )
     overrides.update(options.read_labels(labels))
-    if objective is not None and method in ("answers", "assignment"):
-        raise UsageError(
-            f"--method {method} has no objective beside the answers, and --objective {objective} asks for one",
-            hint="leave one of the two out",
-        )
     if resume is not None:
-        chosen, recipe = _resumed(resume, program, source, overrides, out, trust)
+        chosen, recipe = _resumed(resume, program, source, overrides, epochs, out, trust)
     elif program is None:
         raise UsageError("no program", hint="nesy-gedi train programs/addition.pl, or --resume RUN")
     else:
+        if epochs is not None:  # which of the two is trained is known when it is planned
+            overrides |= {"training.epochs": epochs, "cotraining.epochs": epochs}
         chosen, recipe = options.load(program, source, overrides, trust)
     trusted = options.trusted_networks(encoders, chosen, trust)
 
@@ -143,14 +142,20 @@ def train(
 
 
 def _resumed(
-    resume: Path, program: str | None, source: str | None, overrides: dict[str, Any], out: Path | None, trust: bool
+    resume: Path,
+    program: str | None,
+    source: str | None,
+    overrides: dict[str, Any],
+    epochs: int | None,
+    out: Path | None,
+    trust: bool,
 ) -> tuple[Program, Recipe]:
     """The program and recipe of a run; anything given beside it must agree with it."""
     from nesy_gedi.logic.program import Program
     from nesy_gedi.training.adoption import adopt_pretrained
     from nesy_gedi.training.bundled import find_program
-    from nesy_gedi.training.planning import with_absolute_paths
-    from nesy_gedi.training.recipe import NetworkRecipe, load_recipe
+    from nesy_gedi.training.planning import is_left_open, with_absolute_paths
+    from nesy_gedi.training.recipe import SECTIONS, NetworkRecipe, load_recipe
     from nesy_gedi.training.runs import open_run
 
     run = open_run(resume)
@@ -164,15 +169,16 @@ def _resumed(
         )
     if source is not None:
         overrides = {**overrides, "data.source": source}
-    # What was left open when the run was started is not open any more.
-    opened = [key for key in ("method", "cotraining.views") if overrides.get(key) == "auto"]
-    overrides = {key: value for key, value in overrides.items() if key not in opened}
+    if epochs is not None and recipe.method in SECTIONS:
+        overrides = {**overrides, f"{SECTIONS[recipe.method]}.epochs": epochs}
     asked = load_recipe(run.recipe_file, overrides=overrides)  # refuses unknown keys and wrong types
     # The folder of a pretraining stands for what the run's recipe says in its place.
     asked = with_absolute_paths(adopt_pretrained(asked))
     weights = [f"networks.{name}.weights" for name in asked.networks if f"networks.{name}.encoder" in overrides]
     # A network that the recipe does not describe has the defaults.
-    options.refuse_conflicts(recipe, asked, [*overrides, *weights], where=str(resume), absent=NetworkRecipe())
+    options.refuse_conflicts(
+        recipe, asked, [*overrides, *weights], where=str(resume), absent=NetworkRecipe(), is_open=is_left_open
+    )
     return own, recipe
 
 

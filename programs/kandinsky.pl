@@ -1,6 +1,6 @@
 % A figure of three objects, after the patterns of Kandinsky: are their shapes the same, two of a kind or all different; are
 % their colours; and is one of them a warning, a red triangle? Only these three answers are observed.
-% Comparisons tell symbols apart without naming them; the warning names two. So four groundings fit all answers: circle and
+% Comparisons tell symbols apart without naming them; the warning names two. So four maps fit all answers: circle and
 % square may be exchanged, and so may amber and green.
 
 nn(shape_net, [X], S, [circle, square, triangle]) :: shape(X, S).

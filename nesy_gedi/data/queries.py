@@ -35,10 +35,6 @@ class Queries:
     def __len__(self) -> int:
         return len(self.index)
 
-    def rows(self, chosen: Tensor) -> Queries:
-        """The queries at ``chosen``, (m,) integers or (n,) bool; without what lies outside."""
-        return Queries(self.images, self.index[chosen], self.answers[chosen], self.observed[chosen])
-
 
 @dataclass(frozen=True, eq=False)
 class Outside:

@@ -58,7 +58,8 @@ def prototype_head(features: Tensor, symbols: Tensor, count: int) -> nn.Linear:
 
     Prototypes are the mean features of each symbol, and logits are negative squared Euclidean distances to them, divided
     by a temperature t: Snell et al., "Prototypical Networks for Few-shot Learning" (NeurIPS 2017), where t is 1 since
-    features are trained for it. ``-|f - m|^2 / t`` differs from ``2 m.f / t - |m|^2 / t`` by what all symbols share.
+    features are trained for it. ``-|f - m|^2 / t`` differs from ``2 m.f / t - |m|^2 / t`` by what all symbols share; so
+    does what is left where the mean prototype is subtracted, which float32 tells better where features lie far out.
 
     Args:
         features: (n, d) float.
@@ -84,8 +85,9 @@ def prototype_head(features: Tensor, symbols: Tensor, count: int) -> nn.Linear:
         )
     head = nn.Linear(features.shape[1], count).to(features)
     with torch.no_grad():
-        head.weight.copy_(2.0 * prototypes / (TEMPERATURE * apart))
-        head.bias.copy_(-prototypes.square().sum(1) / (TEMPERATURE * apart))
+        centre = prototypes.mean(0)
+        head.weight.copy_(2.0 * (prototypes - centre) / (TEMPERATURE * apart))
+        head.bias.copy_((centre.square().sum() - prototypes.square().sum(1)) / (TEMPERATURE * apart))
     return head
 
 

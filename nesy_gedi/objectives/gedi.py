@@ -72,6 +72,7 @@ class Gedi(Objective):
     """
 
     name: ClassVar[str] = "gedi"
+    own_clusters: ClassVar[bool] = True
     # GEN's value is no bound: it says how far the chains lag behind, not how good the density is.
     unranked: ClassVar[frozenset[str]] = frozenset({"generative", "magnitude"})
     prior: Tensor

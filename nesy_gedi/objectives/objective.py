@@ -39,6 +39,8 @@ class Objective(nn.Module, ABC):
     smallest_batch: ClassVar[int] = 2
     comparable: ClassVar[bool] = True
     """Whether of two runs that with the lower loss is likely the better one: not where collapse has the lowest."""
+    own_clusters: ClassVar[bool] = False
+    """Whether the projection is the logits of a linear head, whose clusters have a prior: they may be symbols."""
     unranked: ClassVar[frozenset[str]] = frozenset()
     """Terms that are left out when the losses of two runs are compared."""
 

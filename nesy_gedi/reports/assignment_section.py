@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from nesy_gedi.data import ImageSet
-from nesy_gedi.reports.assignment_file import AssignedNetwork, AssignmentRecord
 from nesy_gedi.reports.gallery import SHOWN, picture, sheet
 from nesy_gedi.reports.page import bullets, number, table
+from nesy_gedi.training.assignment_record import AssignedNetwork, AssignmentRecord
 
 WORTH_MENTIONING = 0.01
 """Symbols that a cluster has with a smaller probability are not listed."""

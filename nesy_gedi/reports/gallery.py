@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from nesy_gedi.reports.page import table
 
@@ -25,8 +24,6 @@ TILE = 32
 
 GAP = 2
 """Pixels between two shown images."""
-
-LOOKING_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Group:
     odd_classes: tuple[str, ...]
 
 
-def look(images: Tensor, probabilities: Tensor, truth: Tensor, domain: Sequence[str]) -> list[Group]:
+def groups_by_symbol(images: Tensor, probabilities: Tensor, truth: Tensor, domain: Sequence[str]) -> list[Group]:
     """What a network makes of images (n, ...), symbol by symbol.
 
     Args:
@@ -72,15 +69,6 @@ def look(images: Tensor, probabilities: Tensor, truth: Tensor, domain: Sequence[
         gather(name, name, images, probabilities[:, k], predicted == k, truth, k, domain)
         for k, name in enumerate(domain)
     ]
-
-
-@torch.no_grad()
-def probabilities_of(perception: nn.Module, images: Tensor) -> Tensor:
-    """What a :class:`~nesy_gedi.networks.perception.Perception` makes of images (n, channels, height, width) or points
-    (n, d): probabilities (n, symbols), on the CPU."""
-    perception.eval()
-    device = next(perception.parameters(), torch.empty(0)).device
-    return torch.cat([perception(chunk.to(device)).exp().cpu() for chunk in images.split(LOOKING_BATCH)])
 
 
 def gather(

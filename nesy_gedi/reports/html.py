@@ -12,7 +12,7 @@ from nesy_gedi.metrics import CONCEPT_DETAILS, CONCEPT_METRICS
 from nesy_gedi.reports.assignment_section import assignment_section
 from nesy_gedi.reports.collapse_section import collapse_section, health
 from nesy_gedi.reports.curves import Line, StageLines, by_stage, loss_curves, readable
-from nesy_gedi.reports.gallery import gallery_table, look
+from nesy_gedi.reports.gallery import gallery_table, groups_by_symbol
 from nesy_gedi.reports.inspection import Inspection, inspect
 from nesy_gedi.reports.maps_section import maps_section, verdict
 from nesy_gedi.reports.page import bullets, confusion_table, number, page, table, verbatim
@@ -47,7 +47,7 @@ def render(inspection: Inspection) -> str:
         f"<h1>{escape(title)}</h1>",
         f'<p class="note">{" &middot; ".join(facts)}</p>',
         f"<p><strong>{metrics['answer_accuracy']:.2%} of {metrics['queries']} test answers are right</strong> (answers can "
-        "be right with wrong symbols, so look at the concepts).</p>",
+        "be right with wrong symbols, so groups_by_symbol at the concepts).</p>",
         verdict(inspection),
         "<h2>Concepts</h2>",
         *_concepts(metrics),
@@ -97,9 +97,9 @@ def _learned(learned: Mapping[str, Sequence[float]]) -> str:
 
 
 def _network(inspection: Inspection, network: str, confusion: list[list[int]]) -> list[str]:
-    seen, images = inspection.seen[network], inspection.trained.queries.images.images
-    domain = seen.learned.domain
-    diagram = reliability_diagram(seen.calibration, f"reliability diagram of {network}")
+    reading, images = inspection.readings[network], inspection.trained.queries.images.images
+    domain = reading.learned.domain
+    diagram = reliability_diagram(reading.calibration, f"reliability diagram of {network}")
     return [
         f"<h2>{escape(network)}</h2>",
         _gallery(inspection, network),
@@ -107,16 +107,16 @@ def _network(inspection: Inspection, network: str, confusion: list[list[int]]) -
         '<div class="beside"><div><h3>Confusion</h3><p>What each true symbol (rows) is read as (columns), counted '
         "over test queries. A filled diagonal is good; a full cell off the diagonal is a wrong symbol.</p>",
         confusion_table(confusion, domain, domain, {(k, k) for k in range(len(domain))}),
-        f"</div><div><h3>Calibration</h3><p>Expected calibration error <strong>{seen.calibration.ece:.4f}</strong>: how far "
+        f"</div><div><h3>Calibration</h3><p>Expected calibration error <strong>{reading.calibration.ece:.4f}</strong>: how far "
         "confidence is from the share read right, on average; 0 is best. Bars below the line are overconfident.</p>"
         f"{diagram}</div></div>",
     ]
 
 
 def _gallery(inspection: Inspection, network: str) -> str:
-    seen, images = inspection.seen[network], inspection.trained.queries.images.images
+    reading, images = inspection.readings[network], inspection.trained.queries.images.images
     assigned = None if inspection.assignment is None else inspection.assignment.networks.get(network)
-    groups = look(images, seen.probabilities, seen.truth, seen.learned.domain)
+    groups = groups_by_symbol(images, reading.probabilities, reading.truth, reading.learned.domain)
     rows = []
     for group in groups:
         clusters = [] if assigned is None else [", ".join(map(str, assigned.clusters_of(group.name))) or "none"]
@@ -130,10 +130,10 @@ def _gallery(inspection: Inspection, network: str) -> str:
 
 
 def _points(inspection: Inspection, network: str) -> str:
-    seen = inspection.seen[network]
-    names = [f"symbol {name}" for name in seen.learned.domain]
+    reading = inspection.readings[network]
+    names = [f"symbol {name}" for name in reading.learned.domain]
     points = inspection.trained.queries.images.images
-    return scatter(points, {"symbol seen": (seen.predicted, names), "true symbol": (seen.truth, names)})
+    return scatter(points, {"symbol seen": (reading.predicted, names), "true symbol": (reading.truth, names)})
 
 
 def _learning(lines: Sequence[Line]) -> list[str]:

@@ -11,21 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nesy_gedi.concepts.misreadings import UNSEEN, Support, Symbols
-from nesy_gedi.concepts.optimal_maps import Nearest, OptimalMaps, find_optimal_maps, is_identity, nearest_map
-from nesy_gedi.data import ImageSet, Queries, load_images
+from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples, Symbols
+from nesy_gedi.concepts.optimal_maps import FAMILY, Nearest, OptimalMaps, find_optimal_maps, is_identity, nearest_map
+from nesy_gedi.data import ImageSet, Queries
 from nesy_gedi.errors import NesyGediError, RunError
 from nesy_gedi.metrics.calibration import Calibration, calibrate
-from nesy_gedi.reports.assignment_file import AssignmentRecord, read_record
-from nesy_gedi.reports.gallery import probabilities_of
 from nesy_gedi.reports.learned_map import LearnedMap, describe_mixing, describe_nearest, describe_optimal, learned_map
+from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
+from nesy_gedi.training.evaluation import probabilities_of
+from nesy_gedi.training.labels import told_symbols
 from nesy_gedi.training.runs import VERSION, PretrainingRun, is_pretraining, open_pretraining, open_run
-from nesy_gedi.training.splits import draw_splits
 from nesy_gedi.training.task import Task
 from nesy_gedi.training.training import Trained, evaluate
-
-FAMILY = "shared"
-"""Of maps that are searched: one for each network, the same in all its slots, of its own symbol alone."""
 
 MIXED = 0.05
 """By how much more answers than of networks with unrelated mistakes must be right to say that the mistakes go together."""
@@ -37,13 +34,13 @@ QUERIES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class NetworkReading:
     """What one network makes of the test images.
 
     Attributes:
         probabilities: of the symbols, (n, K), for every test image.
         truth: (n,) int64, the symbol of each.
-        learned: the empirical map.
+        learned: its learned map.
         calibration: over the images of the test queries.
     """
 
@@ -64,34 +61,34 @@ class Inspection:
 
     Attributes:
         trained: the run in memory.
-        seen: network -> what it makes of the test images.
-        optimal: the maps that answer everything right that training shows.
-        nearest: which of them is most like the learned one.
-        altered: tuples of training symbols whose answer the learned map gets wrong.
+        readings: network -> what it makes of the test images.
+        optimal_maps: the maps that answer everything right that training shows.
+        nearest_map: which of them is most like the learned one.
+        tuples_answered_wrong: combinations of symbols that training shows whose answer the learned map gets wrong.
         training_images: that training queries drew on.
         assignment: which symbol each cluster stands for; None where the networks did not begin as clusters.
         pretrainings: the pretrainings that networks began from, by the networks that did; those that are gone are left
             out.
-        together: groups of networks that look at the same images, so that shortcuts may mix what these show.
-        unrelated: share of the test answers that would be right if what each network reads depended on its own symbol
-            alone; None where nothing is mixed, values are observed beside the answer, or symbols leave the answer open.
+        mixing_not_counted: groups of networks that look at the same images, so that shortcuts may mix what these show.
+        answer_accuracy_unmixed: share of the test answers that would be right if what each network reads depended on its own
+            symbol alone; None where nothing is mixed, values are observed beside the answer, or symbols leave it open.
     """
 
     trained: Trained
-    seen: Mapping[str, Seen]
-    optimal: OptimalMaps
-    nearest: Nearest
-    altered: int
+    readings: Mapping[str, NetworkReading]
+    optimal_maps: OptimalMaps
+    nearest_map: Nearest
+    tuples_answered_wrong: int
     training_images: ImageSet
     assignment: AssignmentRecord | None
     pretrainings: Mapping[tuple[str, ...], PretrainingRun]
-    together: tuple[tuple[str, ...], ...]
-    unrelated: float | None
+    mixing_not_counted: tuple[tuple[str, ...], ...]
+    answer_accuracy_unmixed: float | None
 
     @property
     def follows(self) -> float:
         """Share of the images, over all networks, that are read as the learned map says."""
-        counts = [(each.learned.follows, int(each.learned.counts.sum())) for each in self.seen.values()]
+        counts = [(each.learned.follows, int(each.learned.counts.sum())) for each in self.readings.values()]
         return sum(share * count for share, count in counts) / max(1, sum(count for _, count in counts))
 
     @property
@@ -99,39 +96,45 @@ class Inspection:
         """Whether what training observed leaves one way of reading the symbols, as far as was looked."""
         if self.assignment is not None:
             return self.assignment.settled
-        return self.optimal.count == 1 and self.optimal.complete and not self.together
+        return self.optimal_maps.count == 1 and self.optimal_maps.exact and not self.mixing_not_counted
 
     @property
     def right(self) -> bool:
         """Whether the symbols mean what they should, by nearly all test images of them all."""
-        return self.nearest.identity and all(each.learned.kind == "right" for each in self.seen.values())
+        return self.nearest_map.identity and all(each.learned.kind == "right" for each in self.readings.values())
 
     @property
     def headline(self) -> str:
         """The verdict in one line."""
         if self.right:
             return f"The symbols are right{'' if self.settled else ', but training does not settle them'}"
-        if self.nearest.identity and all(each.learned.kind in ("right", "blurred") for each in self.seen.values()):
+        if self.nearest_map.identity and all(
+            each.learned.kind in ("right", "blurred") for each in self.readings.values()
+        ):
             return "The symbols are right in part"
         return "The symbols are not what they should be"
 
     def statements(self) -> list[str]:
         """The verdict in plain words: each network's symbols, the shortcut that was learned, what else would fit."""
         actual = self.trained.document["metrics"]["answer_accuracy"]
-        mixed = self.unrelated is not None and actual - self.unrelated > MIXED
-        fewer = self.assignment is None and self.optimal.complete and self.optimal.one_to_one < self.optimal.count
-        fewer = fewer and not self.right
-        return [
-            *(each.learned.statement() for each in self.seen.values()),
-            describe_nearest(self.nearest, self.optimal, self.altered, self.follows),
-            *([describe_mixing(self.unrelated or 0.0, actual)] if mixed else []),
-            describe_optimal(self.optimal, self.together),
-            *(
-                ["Networks that begin as clusters are left with those that are one to one: --method clusters."]
-                if fewer
-                else []
-            ),
+        unmixed, found = self.answer_accuracy_unmixed, self.optimal_maps
+        said = [
+            *(each.learned.statement() for each in self.readings.values()),
+            describe_nearest(self.nearest_map, found, self.tuples_answered_wrong, self.follows),
         ]
+        if unmixed is not None and actual - unmixed > MIXED:
+            said.append(describe_mixing(unmixed, actual))
+        said.append(describe_optimal(found, self.mixing_not_counted))
+        if not self.right and found.exact and found.one_to_one < found.count and self._may_begin_as_clusters:
+            said.append("Networks that begin as clusters are left with those that are one to one: --method clusters.")
+        return said
+
+    @property
+    def _may_begin_as_clusters(self) -> bool:
+        """Whether clusters would suit, and are not what the networks began from: of points, or of one of several attributes,
+        they need not be the symbols."""
+        pictures = self.training_images.images.dim() == 4
+        return self.assignment is None and pictures and len(self.readings) == 1
 
 
 def inspect_run(
@@ -172,36 +175,36 @@ def inspect_run(
         )
     read_record(run, run.program(trusted=trusted).networks)  # before what takes long
     trained = evaluate(path, data_dir=data_dir, download=download, device=device, trusted=trusted)
-    return inspect(trained, data_dir=data_dir)
+    return inspect(trained)
 
 
-def inspect(trained: Trained, *, data_dir: str | Path | None = None) -> Inspection:
-    """What a run in memory has learned. Arguments and errors as for :func:`inspect_run`."""
+def inspect(trained: Trained) -> Inspection:
+    """What a run in memory has learned. Errors as for :func:`inspect_run`."""
     task, run = trained.task, trained.run
-    folder = Path(data_dir) if data_dir is not None else run.data_dir()
-    training = draw_splits(task, load_images(task.recipe.data.source, data_dir=folder)).train
-    seen = {name: _look(trained, name, values) for name, values in trained.document["metrics"]["networks"].items()}
-    learned = {name: each.learned.reads for name, each in seen.items()}
+    training = trained.splits.train
+    measured = trained.document["metrics"]["networks"]
+    readings = {name: _read_images(trained, name, values) for name, values in measured.items()}
+    learned = {name: each.learned.reads for name, each in readings.items()}
     symbols, given = support_of(task, training)
-    told = {name: _told(task, name) for name in task.networks}
+    told = {name: told_symbols(task, name) for name in task.networks}
     found = find_optimal_maps(task.reasoner, symbols, given, told)
-    altered = Support(task.reasoner, symbols, given, told).changed(learned)
-    nearest = nearest_map(learned, {name: each.learned.counts for name, each in seen.items()}, found)
-    if not altered and not found.complete:  # it is optimal, whether it is listed or not
+    wrong = ShownTuples(task.reasoner, symbols, given, told).changed(learned)
+    nearest = nearest_map(learned, {name: each.learned.counts for name, each in readings.items()}, found)
+    if not wrong and not found.exact:  # it is optimal, whether it is listed or not
         nearest = Nearest(learned, 0.0, (), is_identity(learned))
-    assignment = read_record(run, task.program.networks)
-    together = dict.fromkeys(names for slot in task.slots if len(names := task.networks_of(slot)) > 1)
+    assignment = read_record(run, task.program.networks, task.networks)
+    mixing = dict.fromkeys(names for slot in task.slots if len(names := task.networks_of(slot)) > 1)
     return Inspection(
         trained,
-        seen,
+        readings,
         found,
         nearest,
-        altered,
+        wrong,
         training.images,
         assignment,
         _pretrainings(trained, assignment),
-        tuple(together),
-        _unrelated_accuracy(trained) if together else None,
+        tuple(mixing),
+        _unmixed_accuracy(trained) if mixing else None,
     )
 
 
@@ -222,41 +225,45 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
     Args:
         report: where the report has been written.
     """
-    trained, found, near = inspection.trained, inspection.optimal, inspection.nearest
-    document = trained.document
+    found, near = inspection.optimal_maps, inspection.nearest_map
+    document = inspection.trained.document
+    nearest = {
+        "maps": {
+            name: {
+                symbol: None if read == UNSEEN else found.domains[name][read]
+                for symbol, read in zip(found.domains[name], row, strict=True)
+            }
+            for name, row in near.maps.items()
+        },
+        "distance": near.distance,
+        "identity": near.identity,
+        "tuples_answered_wrong": inspection.tuples_answered_wrong,
+        "follows": inspection.follows,
+    }
     return {
         "version": VERSION,
         **{key: document[key] for key in ("program", "run", "seed", "data", "metrics")},
         "headline": inspection.headline,
         "statements": inspection.statements(),
-        "concepts": [concept for name in inspection.seen for concept in _concepts(inspection, name)],
-        "confusion": {name: document["metrics"]["networks"][name]["confusion"] for name in inspection.seen},
-        "learned_map": {name: each.learned.as_text() for name, each in inspection.seen.items()},
+        "concepts": [concept for name in inspection.readings for concept in _concepts(inspection, name)],
+        "confusion": {name: document["metrics"]["networks"][name]["confusion"] for name in inspection.readings},
+        "learned_map": {name: each.learned.as_text() for name, each in inspection.readings.items()},
         "verdicts": {
             name: {"kind": each.learned.kind, "follows": each.learned.follows, "accuracy": each.learned.accuracy}
-            for name, each in inspection.seen.items()
+            for name, each in inspection.readings.items()
         },
-        "nearest_shortcut": {
-            "maps": {
-                name: {
-                    symbol: None if read == UNSEEN else found.domains[name][read]
-                    for symbol, read in zip(found.domains[name], near.maps[name], strict=True)
-                }
-                for name in near.maps
-            },
-            "distance": near.distance,
-            "identity": near.identity,
-            "optimal_maps": found.count,
-            "exact": found.complete,
+        "nearest_map": nearest,
+        "nearest_shortcut": None if near.identity else nearest,
+        "optimal_maps": {
+            "count": found.count,
+            "exact": found.exact,
             "one_to_one": found.one_to_one,
             "tuples": found.tuples,
-            "tuples_answered_wrong": inspection.altered,
-            "follows": inspection.follows,
             "family": FAMILY,
-            "mixing_not_counted": [list(names) for names in inspection.together],
-            "answer_accuracy_unmixed": inspection.unrelated,
+            "mixing_not_counted": [list(names) for names in inspection.mixing_not_counted],
+            "answer_accuracy_unmixed": inspection.answer_accuracy_unmixed,
         },
-        "calibration": {name: each.calibration.as_json() for name, each in inspection.seen.items()},
+        "calibration": {name: each.calibration.as_json() for name, each in inspection.readings.items()},
         "assignment": None if inspection.assignment is None else dict(inspection.assignment.document),
         "pretraining": {name: str(run.path) for names, run in inspection.pretrainings.items() for name in names},
         "report": str(report),
@@ -265,38 +272,38 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
 
 def _concepts(inspection: Inspection, name: str) -> list[dict[str, Any]]:
     """One entry for each symbol of a network: shares are of all test images, as far as they are in the domain."""
-    seen = inspection.seen[name]
+    reading = inspection.readings[name]
     assigned = None if inspection.assignment is None else inspection.assignment.networks.get(name)
     entries = []
-    for number, symbol in enumerate(seen.learned.domain):
-        taken = seen.predicted == number
-        read, share = seen.learned.reads[number], seen.learned.shares[number]
+    for number, symbol in enumerate(reading.learned.domain):
+        taken = reading.predicted == number
+        read, share = reading.learned.reads[number], reading.learned.shares[number]
         entries.append(
             {
                 "network": name,
                 "symbol": symbol,
                 "clusters": None if assigned is None else assigned.clusters_of(symbol),
                 "share": float(taken.float().mean()),
-                "true_share": float((seen.truth == number).float().mean()),
-                "confidence": float(seen.probabilities[taken, number].mean()) if bool(taken.any()) else None,
-                "read_as": None if read == UNSEEN else seen.learned.domain[read],
+                "true_share": float((reading.truth == number).float().mean()),
+                "confidence": float(reading.probabilities[taken, number].mean()) if bool(taken.any()) else None,
+                "read_as": None if read == UNSEEN else reading.learned.domain[read],
                 "read_as_share": None if read == UNSEEN else share,
             }
         )
     return entries
 
 
-def _look(trained: Trained, name: str, values: Mapping[str, Any]) -> Seen:
+def _read_images(trained: Trained, name: str, values: Mapping[str, Any]) -> NetworkReading:
     images = trained.queries.images
     probabilities = probabilities_of(trained.networks[name], images.images)
     truth = trained.task.symbols(name, images)
     shown = trained.queries.index[:, trained.task.columns(name)].flatten()
     learned = learned_map(name, trained.task.program.networks[name], values["confusion"])
-    return Seen(probabilities, truth, learned, calibrate(probabilities[shown], truth[shown]))
+    return NetworkReading(probabilities, truth, learned, calibrate(probabilities[shown], truth[shown]))
 
 
 @torch.no_grad()
-def _unrelated_accuracy(trained: Trained) -> float | None:
+def _unmixed_accuracy(trained: Trained) -> float | None:
     """How many test answers were right if every network made its mistakes whatever else an image shows."""
     task, queries = trained.task, trained.queries
     if task.observed:
@@ -323,13 +330,6 @@ def _unrelated_accuracy(trained: Trained) -> float | None:
             return None
         total += float(right(reads).sum())
     return total / len(queries)
-
-
-def _told(task: Task, network: str) -> set[int]:
-    """Symbols of which the run was given labelled images."""
-    domain = task.program.networks[network]
-    stated = (entry.partition("=") for entry in task.network(network).labels)
-    return {domain.index(symbol.strip()) for symbol, _, what in stated if what.strip() != "0"}
 
 
 def _pretrainings(trained: Trained, assignment: AssignmentRecord | None) -> dict[tuple[str, ...], PretrainingRun]:

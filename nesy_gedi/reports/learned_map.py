@@ -13,6 +13,7 @@ from torch import Tensor
 from nesy_gedi.concepts.assignment import Maps
 from nesy_gedi.concepts.misreadings import UNSEEN
 from nesy_gedi.concepts.optimal_maps import Nearest, OptimalMaps, is_identity, is_one_to_one
+from nesy_gedi.concepts.statements import listing
 from nesy_gedi.metrics.concepts import concept_accuracy, empirical_map
 
 RELIABLE = 0.9
@@ -32,7 +33,7 @@ Kind = Literal["right", "blurred", "renamed", "merged", "unclear"]
 
 @dataclass(frozen=True, eq=False)
 class LearnedMap:
-    """The empirical map of one network.
+    """The learned map of one network: the empirical one.
 
     Attributes:
         network: its name.
@@ -93,7 +94,7 @@ class LearnedMap:
             )
         only = "" if self.follows >= RELIABLE else f" That is so of {follows} of the images."
         if self.kind == "renamed":
-            changes = listing(changed(self.reads, self.domain))
+            changes = named(changed(self.reads, self.domain))
             return (
                 f"The symbols of {name} are renamed, one to one: {changes}.{only} {accuracy} of the images are read as the "
                 f"symbol they are; after renaming {follows} would be."
@@ -106,12 +107,12 @@ class LearnedMap:
                 f"{accuracy} are {self.domain[read]}."
             )
         merged = [
-            f"{listing([self.domain[k] for k in group])} are {'all' if len(group) > 2 else 'both'} {mostly}read as "
+            f"{named([self.domain[k] for k in group])} are {'all' if len(group) > 2 else 'both'} {mostly}read as "
             f"{self.domain[read]}"
             for read, group in groups.items()
             if len(group) > 1
         ]
-        unused = listing([self.domain[k] for k in self.never_read])
+        unused = named([self.domain[k] for k in self.never_read])
         return (
             f"Symbols of {name} are merged: {'; '.join(merged)}. Nothing is mostly read as {unused}.{only} "
             f"{accuracy} of the images are read as the symbol they are."
@@ -172,11 +173,11 @@ def spelled(maps: Maps, domains: Mapping[str, Sequence[str]]) -> str:
     return "; ".join([*parts, *others]) or "all as they are"
 
 
-def describe_nearest(near: Nearest, found: OptimalMaps, altered: int, follows: float = 1.0) -> str:
+def describe_nearest(near: Nearest, found: OptimalMaps, tuples_answered_wrong: int, follows: float = 1.0) -> str:
     """Which optimal map was learned, in words.
 
     Args:
-        altered: tuples of training whose answer the learned map gets wrong.
+        tuples_answered_wrong: those of training whose answer the learned map gets wrong.
         follows: share of the images that are read as the learned map says.
     """
     kind = "one-to-one (bijective) " if all(is_one_to_one(row) for row in near.maps.values()) else ""
@@ -190,33 +191,33 @@ def describe_nearest(near: Nearest, found: OptimalMaps, altered: int, follows: f
         every = "all " if found.tuples > 1 else "the "
         return f"{learned} is {what}. Under it {every}{tuples} {'are' if found.tuples > 1 else 'is'} answered right."
     symbols = by_network(near.differing, found.domains)
-    wrong = f"Under it {altered} of the {tuples} {'is' if altered == 1 else 'are'} answered wrong."
+    wrong = f"Under it {tuples_answered_wrong} of the {tuples} {'is' if tuples_answered_wrong == 1 else 'are'} answered wrong."
     if near.distance > NEAR:
         return f"No optimal map is near the learned one{which}: all differ on at least {near.distance:.1%} of the images. {wrong}"
     return f"{learned} is nearest to {what}; they differ on {symbols} ({near.distance:.1%} of the images). {wrong}"
 
 
-def describe_optimal(found: OptimalMaps, together: Sequence[Sequence[str]] = ()) -> str:
+def describe_optimal(found: OptimalMaps, mixing_not_counted: Sequence[Sequence[str]] = ()) -> str:
     """How many maps answers alone cannot tell apart, in words.
 
     Args:
-        together: groups of networks that look at the same images. What each of them reads may depend on what the others
+        mixing_not_counted: groups of networks that look at the same images. What each of them reads may depend on what the others
             should read; maps that do are not among ``found``.
     """
     said = []
-    if found.count == 1 and found.complete:
-        alone = "If what each network reads depends on its own attribute alone, no" if together else "No"
+    if found.count == 1 and found.exact:
+        alone = "If what each network reads depends on its own attribute alone, no" if mixing_not_counted else "No"
         said.append(f"{alone} shortcut fits: only the identity answers everything that training shows right.")
     else:
-        count = number_in_words(found.count) if found.complete else f"at least {number_in_words(found.count)}"
+        count = number_in_words(found.count) if found.exact else f"at least {number_in_words(found.count)}"
         left = f", {number_in_words(found.one_to_one)} of them one to one (what pure clusters would leave)"
-        left = left if found.complete else ""
+        left = left if found.exact else ""
         said.append(
             f"{count[:1].upper()}{count[1:]} ways of reading the symbols, the right one among them, answer everything that "
             f"training shows right{left}: answers alone cannot tell them apart."
         )
-    if together:
-        groups = "; ".join(listing(group) for group in together)
+    if mixing_not_counted:
+        groups = "; ".join(named(group) for group in mixing_not_counted)
         said.append(
             f"Shortcuts that mix attributes are not counted, and there may be many: {groups} look at the same images, and "
             "what one reads may depend on what another should."
@@ -227,7 +228,7 @@ def describe_optimal(found: OptimalMaps, together: Sequence[Sequence[str]] = ())
             f"The training queries never show {by_network(found.unseen, found.domains)}, so their answers do not say how "
             f"{which} should be read" + (" (?)." if _has_short_form(found) else ".")
         )
-    if not found.complete:
+    if not found.exact:
         said.append("There may be more: not all were looked for.")
     return " ".join(said)
 
@@ -251,7 +252,7 @@ def by_network(places: Sequence[tuple[str, int]], domains: Mapping[str, Sequence
     symbols: dict[str, list[str]] = {}
     for name, k in places:
         symbols.setdefault(name, []).append(domains[name][k])
-    return listing([f"{listing(own)} of {name}" for name, own in symbols.items()])
+    return named([f"{named(own)} of {name}" for name, own in symbols.items()])
 
 
 def _has_short_form(found: OptimalMaps) -> bool:
@@ -264,10 +265,9 @@ def number_in_words(count: int) -> str:
     return f"{count:,}" if count < 10**9 else f"10^{math.log10(count):.1f}"
 
 
-def listing(items: Sequence[str]) -> str:
+def named(items: Sequence[str]) -> str:
     """``a, b and c``; of very many the first, and how many more."""
-    items = shortened(items)
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+    return listing(shortened(items))
 
 
 def shortened(items: Sequence[str]) -> list[str]:

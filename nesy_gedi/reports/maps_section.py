@@ -7,7 +7,7 @@ from html import escape
 from nesy_gedi.concepts.misreadings import UNSEEN
 from nesy_gedi.concepts.optimal_maps import differing, is_one_to_one
 from nesy_gedi.reports.inspection import Inspection
-from nesy_gedi.reports.learned_map import listing, spelled
+from nesy_gedi.reports.learned_map import named, spelled
 from nesy_gedi.reports.page import bullets, number, table
 
 MAPS_SHOWN = 12
@@ -27,25 +27,25 @@ def maps_section(inspection: Inspection) -> list[str]:
     """The learned map of each network, and the optimal maps that it is nearest to."""
     family = (
         "Each network has one map here, whichever image it looks at: what it reads depends on its own symbol alone."
-        if len(inspection.seen) > 1
+        if len(inspection.readings) > 1
         else "The network has one map, whichever image it looks at."
     )
     mixing = "".join(
-        f" {escape(listing(names))} look at the same images and may mix what these show; shortcuts that do are not in the "
+        f" {escape(named(names))} look at the same images and may mix what these show; shortcuts that do are not in the "
         "list."
-        for names in inspection.together
+        for names in inspection.mixing_not_counted
     )
     return [
         f"<p>What most images of each true symbol are read as. {family} A map is optimal when the program answers "
         "everything right under it that training shows; all but the right one are reasoning shortcuts, and answers alone do "
         f"not tell them apart.{mixing}</p>",
-        f'<div class="beside">{"".join(_learned(inspection, name) for name in inspection.seen)}</div>',
-        _alternatives(inspection) if len(inspection.optimal.maps) > 1 else "",
+        f'<div class="beside">{"".join(_learned(inspection, name) for name in inspection.readings)}</div>',
+        _alternatives(inspection) if len(inspection.optimal_maps.maps) > 1 else "",
     ]
 
 
 def _learned(inspection: Inspection, name: str) -> str:
-    learned, nearest = inspection.seen[name].learned, inspection.nearest.maps[name]
+    learned, nearest = inspection.readings[name].learned, inspection.nearest_map.maps[name]
     rows = []
     for k, symbol in enumerate(learned.domain):
         read, closest = learned.reads[k], nearest[k]
@@ -64,12 +64,12 @@ def _learned(inspection: Inspection, name: str) -> str:
 
 
 def _alternatives(inspection: Inspection) -> str:
-    found = inspection.optimal
-    learned = {name: each.learned.reads for name, each in inspection.seen.items()}
-    total = max(1, sum(int(each.learned.counts.sum()) for each in inspection.seen.values()))
+    found = inspection.optimal_maps
+    learned = {name: each.learned.reads for name, each in inspection.readings.items()}
+    total = max(1, sum(int(each.learned.counts.sum()) for each in inspection.readings.values()))
     rows = []
     for maps in found.maps:
-        weight = sum(int(inspection.seen[name].learned.counts[k]) for name, k in differing(learned, maps))
+        weight = sum(int(inspection.readings[name].learned.counts[k]) for name, k in differing(learned, maps))
         one_to_one = "renames" if all(is_one_to_one(row) for row in maps.values()) else "merges"
         rows.append((weight / total, maps, "is right" if maps == found.maps[0] else one_to_one))
     rows.sort(key=lambda row: row[0])  # stable: the identity stays first among equals

@@ -21,9 +21,10 @@ from nesy_gedi.reports.curves import (
     loss_curves,
     style_legend,
 )
-from nesy_gedi.reports.gallery import probabilities_of, sheet
+from nesy_gedi.reports.gallery import sheet
 from nesy_gedi.reports.page import bullets, number, page, table, verbatim
 from nesy_gedi.reports.plots import samples_over_data
+from nesy_gedi.training.evaluation import probabilities_of
 from nesy_gedi.training.pretraining import Pretrained
 
 PROBES = (

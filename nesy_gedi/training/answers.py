@@ -106,7 +106,7 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
     normalisation over a handful of images would be poor.
 
     Args:
-        networks: name -> images to log-probabilities.
+        networks: name -> images (n, ...) to log-probabilities (n, K), or to those of members (M, n, K).
         labelled: on the same device.
     """
 
@@ -122,13 +122,14 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
                 return self.look(name, images)
             told = told.some()
             log_p = self.look(name, torch.cat([images, told.images]))
-            self.losses.append(nll(log_p[len(images) :], told.symbols))
-            return log_p[: len(images)]
+            asked, known = log_p.tensor_split([len(images)], -2)
+            self.losses.append(nll(known.flatten(0, -2), told.symbols.expand(known.shape[:-1]).flatten()))
+            return asked
 
         return run
 
     def look(self, name: str, images: Tensor) -> Tensor:
-        """Log-probabilities (n, K) of images (n, ...)."""
+        """Log-probabilities of images (n, ...), as the networks return them."""
         log_p: Tensor = self.networks[name](images)
         return log_p
 
@@ -139,7 +140,8 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
         return len(self.networks)
 
     def label_loss(self) -> Tensor:
-        """Mean negative log-likelihood of the labels in nats, summed over networks; 0 where there are none."""
+        """Mean negative log-likelihood of the labels in nats, over members too, summed over networks; 0 where there are
+        none."""
         return torch.stack(self.losses).sum() if self.losses else torch.zeros(())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,14 +26,16 @@ from nesy_gedi.training.loop import Diverged, Optimisation
 from nesy_gedi.training.losses import objective_terms, total_losses
 from nesy_gedi.training.methods import Method, make_objective
 from nesy_gedi.training.pretrain_recipe import StageRecipe
-from nesy_gedi.training.recipe import CotrainingRecipe
+from nesy_gedi.training.priors import cotraining_priors
+from nesy_gedi.training.recipe import FROM_CLUSTERS, SCHEDULES, CotrainingRecipe
 from nesy_gedi.training.reconstruction import TERM, make_decoder
 from nesy_gedi.training.splits import Splits
-from nesy_gedi.training.stages import encode, pick
+from nesy_gedi.training.stages import encode, own_random_numbers, pick
 from nesy_gedi.training.task import DECODER, OBJECTIVE, Task
 
-LOG_PROBABILITY_FLOOR = -30.0
-"""Nats. What an objective sees of a symbol that is impossible."""
+OBJECTIVE_FLOOR = -30.0
+"""Nats. What an objective sees of a symbol that is impossible: its probability, e^-30, is nothing beside 1 in float32. With
+the logic's floor, -100, two views that are each sure of another symbol would cost three times as much."""
 
 
 class Cotrained(nn.Module):
@@ -45,7 +47,7 @@ class Cotrained(nn.Module):
         self.perception = perception
         self.objective = objective
         self.method: Method | None = None
-        if not is_own(objective):
+        if not objective.own_clusters:
             with torch.no_grad():
                 shape = perception.image_shape
                 assert shape is not None
@@ -64,7 +66,7 @@ class Cotrained(nn.Module):
         log_p = self.perception.normalise(self.perception.head(features))
         seen, log_views = log_p[:symbols], log_p[len(images) :]
         # GEDI's clusters are the symbols: its softmax makes these probabilities of them again.
-        projection = log_views.clamp_min(LOG_PROBABILITY_FLOOR) * getattr(self.objective, "temperature", 1.0)
+        projection = _floored(log_views) * getattr(self.objective, "temperature", 1.0)
         one, other = projection.chunk(2)
         return seen, {"projection": (one, other)}
 
@@ -76,11 +78,6 @@ class Cotrained(nn.Module):
         return [parameter for name, parameter in self.named_parameters() if not _is_of_perception(name)]
 
 
-def is_own(objective: Objective) -> bool:
-    """Whether the objective's clusters are the symbols themselves."""
-    return objective.name == "gedi"
-
-
 def _is_of_perception(name: str) -> bool:
     return name.startswith(("perception.", "method.perception.", "method.objective."))
 
@@ -88,11 +85,14 @@ def _is_of_perception(name: str) -> bool:
 class CotrainingWork(AnswerWork):
     """Networks trained on answers and, in the same steps, by an objective on a pool of images.
 
+    The epoch with the best answers on validation queries is kept, but after clusters the last: where answers are few,
+    those for validation would be more than there are.
+
     Args:
-        unlabelled: the pool.
-        priors: network -> probabilities of its symbols, for GEDI; uniform for others.
-        selects: whether the epoch with the best answers on validation queries is kept. Else it is the last: where
-            answers are few, those for validation would be more than there are.
+        task: with a planned recipe.
+
+    Raises:
+        RecipeError: as :func:`check_cotraining` and :func:`~nesy_gedi.training.priors.check_priors`.
     """
 
     section = "cotraining"
@@ -106,21 +106,17 @@ class CotrainingWork(AnswerWork):
         splits: Splits,
         fabric: Fabric,
         labelled: Mapping[str, Labelled],
-        *,
-        unlabelled: ImageSet,
-        priors: Mapping[str, Tensor],
-        selects: bool,
     ) -> None:
         super().__init__(task, networks, splits, fabric.device, labelled)
         self.cotraining = task.recipe.cotraining
-        self.selects = selects
-        self.images = unlabelled.images.to(fabric.device)
+        self.images = pool(task, splits).images.to(fabric.device)
         self.settings = _Optimisation(
             self.cotraining.epochs,
             self.cotraining.batch_size,
             self.cotraining.learning_rate,
             task.recipe.training.weight_decay,
         )
+        priors = cotraining_priors(task, splits.train)
         torch.manual_seed(self.seed)
         self.cotrained: dict[str, Cotrained] = {}
         self.neighbours: dict[str, Tensor] = {}
@@ -163,6 +159,15 @@ class CotrainingWork(AnswerWork):
             each.train()
 
     def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
+        """One step on the images ``rows`` of the pool and on queries drawn at random.
+
+        Returns:
+            ``loss`` of the whole, ``answers``, their mean negative log-likelihood in nats, and the objective's terms,
+            summed over networks, before their weight.
+
+        Raises:
+            Diverged: what a network returns is not finite, or the objective's loss is beyond all bounds.
+        """
         clock.lap("other")
         optimizer.zero_grad()
         queries = torch.randperm(len(self.splits.train))[: self.cotraining.queries]
@@ -173,7 +178,7 @@ class CotrainingWork(AnswerWork):
         clock.lap("network")
         answers, surrogate = answer_loss(self.task, log_p, self.splits.train, queries)
         clock.lap("logic")
-        weight = self.cotraining.weight * _SCHEDULES[self.cotraining.schedule](progress)
+        weight = self.cotraining.weight * SCHEDULES[self.cotraining.schedule](progress)
         terms = []
         for name, outputs in looking.outputs.items():
             objective = self.cotrained[name].objective
@@ -214,7 +219,7 @@ class CotrainingWork(AnswerWork):
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
         line, rank = super().measure(losses)
         line["terms"] = {name: value for name, value in losses.items() if name != "loss"}
-        return line, rank if self.selects else ()
+        return line, () if self.task.recipe.method in FROM_CLUSTERS else rank
 
     def tensors(self) -> dict[str, Tensor]:
         return (
@@ -232,6 +237,11 @@ class CotrainingWork(AnswerWork):
         return {} if self.decoder is None else self.decoder.state_dict()
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`tensors` took: networks, objectives, neighbours and the decoder.
+
+        Raises:
+            RunError: the tensors belong to other networks, another objective, other views or another decoder.
+        """
         ours = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{OBJECTIVE}.")}
         super().restore({key: tensor for key, tensor in tensors.items() if key not in ours})
 
@@ -292,9 +302,10 @@ def check_cotraining(task: Task, splits: Splits) -> None:
             where="cotraining.neighbours",
             hint="lower it, or use more images",
         )
-    make_decoder(task, images.images)
-    for name in task.networks:
-        objective = _objective(task, name, None)
+    with own_random_numbers(task.recipe.seed, images.images.device):
+        make_decoder(task, images.images)
+        objectives = [_objective(task, name, None) for name in task.networks]
+    for objective in objectives:
         if what.batch_size < objective.smallest_batch:
             raise RecipeError(
                 f"{what.objective} needs batches of at least {objective.smallest_batch}, not {what.batch_size}",
@@ -320,7 +331,7 @@ def _objective(task: Task, network: str, prior: Tensor | None) -> Objective:
         batch_size=what.batch_size,
         output=what.output,
         constants=what.constants,
-        prior=tuple(prior.tolist()) if what.objective == "gedi" and prior is not None else (),
+        prior=() if prior is None else tuple(prior.tolist()),
     )
     symbols = len(task.program.networks[network])
     objective = make_objective(stage, what.objective, symbols, task.recipe.seed, "cotraining")
@@ -331,6 +342,13 @@ def _objective(task: Task, network: str, prior: Tensor | None) -> Objective:
             hint="leave generative out, or use it in a pretraining",
         )
     return objective
+
+
+def _floored(log_p: Tensor) -> Tensor:
+    """Log-probabilities of at least ``OBJECTIVE_FLOOR``, with gradients as if there were none: a symbol that no image of a
+    batch has is pulled back by GEDI's prior, however improbable it has become."""
+    floored = log_p.clamp_min(OBJECTIVE_FLOOR)
+    return torch.where(log_p.isfinite(), log_p + (floored - log_p).detach(), floored)
 
 
 class _LookingAtViews(Looking):
@@ -361,11 +379,3 @@ class _Optimisation:
     batch_size: int
     learning_rate: float
     weight_decay: float
-
-
-_SCHEDULES: Mapping[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "rise": lambda progress: progress,
-    "fall": lambda progress: 1.0 - progress,
-}
-"""The objective's weight after a share of all steps, by the name in recipes."""

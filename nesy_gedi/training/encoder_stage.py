@@ -21,10 +21,11 @@ from nesy_gedi.objectives.gedi import energy
 from nesy_gedi.objectives.sgld import SgldSampler
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.cluster_heads import principal_axes, scaled
+from nesy_gedi.training.evaluation import IMAGES_BATCH
 from nesy_gedi.training.loop import Diverged
 from nesy_gedi.training.losses import objective_terms, total_losses
 from nesy_gedi.training.methods import Method
-from nesy_gedi.training.stages import ENCODING_BATCH, Setting, Stage, encode, own_random_numbers
+from nesy_gedi.training.stages import Setting, Stage, encode, own_random_numbers
 
 RECENT = 0.02
 """Weight of the last step in the mean of recent losses."""
@@ -197,7 +198,7 @@ class EncoderStage(Stage):
         self._module.eval()
         method, features = self.best.method, encode(self.perception, images)
         return torch.cat(
-            [method.objective.log_probabilities(method.project(chunk)) for chunk in features.split(ENCODING_BATCH)]
+            [method.objective.log_probabilities(method.project(chunk)) for chunk in features.split(IMAGES_BATCH)]
         )
 
     @torch.no_grad()
@@ -209,7 +210,7 @@ class EncoderStage(Stage):
         with own_random_numbers(self.seed, self.setting.device):
             noise = torch.empty_like(pixels).uniform_(float(low), float(high))
         inside, outside = (
-            torch.cat([-energy(self.best.method.logits(chunk)) for chunk in data.split(ENCODING_BATCH)]).cpu()
+            torch.cat([-energy(self.best.method.logits(chunk)) for chunk in data.split(IMAGES_BATCH)]).cpu()
             for data in (pixels, noise)
         )
         return auroc(inside, outside)

@@ -26,10 +26,35 @@ from nesy_gedi.metrics.concepts import (
     error_auroc,
     marginal_divergence,
 )
+from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.task import Task
 
 EVALUATION_BATCH = 512
+"""Queries at once."""
+
+IMAGES_BATCH = 1024
+"""Images at once, where no queries are asked."""
+
+
+@torch.no_grad()
+def in_batches(network: nn.Module, images: Tensor, see: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """What a network makes of images, batch by batch, in evaluation mode.
+
+    Args:
+        images: (n, ...), on any device.
+        see: what is computed of a batch on the network's device; the network's output where not given.
+
+    Returns:
+        (n, ...), on the images' device, without gradient.
+    """
+    tensors = (*network.parameters(), *network.buffers())
+    device = tensors[0].device if tensors else images.device
+    was_training = network.training
+    network.eval()
+    seen = [(see or network)(batch.to(device)).to(images.device) for batch in images.split(IMAGES_BATCH)]
+    network.train(was_training)
+    return torch.cat(seen)
 
 
 def perceive(
@@ -41,8 +66,12 @@ def perceive(
 ) -> dict[str, Tensor]:
     """Log-probabilities of what each network sees in ``rows`` of ``queries``.
 
+    Args:
+        networks: name -> images (n, ...) to log-probabilities (n, K), or to those of M members (M, n, K).
+
     Returns:
-        network -> (batch, slots of that network, K). All slots go through the network at once.
+        network -> (batch, slots of that network, K). All slots go through the network at once. Of members
+        (M batch, slots, K): all rows by the first, then all by the second ...
 
     Raises:
         DataError: images of another shape than the network expects.
@@ -53,53 +82,98 @@ def perceive(
         index = queries.index[rows][:, task.columns(name)]
         images = queries.images.images[index.reshape(-1)].to(device)
         try:
-            seen[name] = networks[name](images).view(*index.shape, -1)
+            log_p = networks[name](images)
+            seen[name] = log_p.reshape(-1, index.shape[1], log_p.shape[-1])
         except (DataError, DistributionError) as error:
             raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
     return seen
 
 
-def validate(task: Task, networks: nn.ModuleDict, queries: Queries, device: torch.device) -> dict[str, float]:
-    """What answers alone can tell: mean negative log-likelihood (nats) and accuracy of the answer."""
-    total_loss = right = 0.0
+def probabilities_of(perception: nn.Module, images: Tensor) -> Tensor:
+    """What a :class:`~nesy_gedi.networks.perception.Perception` makes of images (n, channels, height, width) or points
+    (n, d): probabilities (n, symbols), on the CPU."""
+    return in_batches(perception, images).exp()
+
+
+def validate(
+    task: Task,
+    networks: nn.ModuleDict,
+    queries: Queries,
+    device: torch.device,
+    *,
+    members: int = 1,
+    terms: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda log_p: {},
+) -> dict[str, float]:
+    """What answers alone can tell, as means over queries.
+
+    Args:
+        members: of each network, as :func:`perceive` takes them; their answer is the average of theirs.
+        terms: of what the networks see, whatever else is to be averaged, by name.
+
+    Returns:
+        ``loss``, the negative log-likelihood in nats, and ``answer_accuracy``; ``members_loss``, the loss of a single
+        member on average, where there are several; and the terms.
+    """
+    totals: dict[str, float] = defaultdict(float)
+    count = 0
     for rows, log_p in _batches(task, networks, queries, device):
         target = queries.answers[rows].to(device)
         with torch.no_grad():
-            answers = task.reasoner(task.observe(log_p, queries.observed[rows]))
-            total_loss += float(nll(answers, target)) * len(rows)
+            answers = task.reasoner(task.observe(log_p, queries.observed[rows].repeat(members, 1)))
+            together = _average(answers, members)
+            means = {"loss": nll(together, target), **terms(log_p)}
+            if members > 1:
+                means["members_loss"] = nll(answers, target.repeat(members))
         # Where nothing is observed beside the answer, these are the predictions already.
-        right += float((_right(task, log_p, queries, rows) if task.observed else answers.argmax(1) == target).sum())
-    return {"loss": total_loss / len(queries), "answer_accuracy": right / len(queries)}
+        right = _right(task, log_p, queries, rows, members) if task.observed else together.argmax(1) == target
+        count += int(right.sum())
+        for name, mean in means.items():
+            totals[name] += float(mean) * len(rows)
+    return {"answer_accuracy": count / len(queries)} | {name: total / len(queries) for name, total in totals.items()}
 
 
 def measure(
-    task: Task, networks: nn.ModuleDict, queries: Queries, device: torch.device, clock: Clock | None = None
+    task: Task,
+    networks: nn.ModuleDict,
+    queries: Queries,
+    device: torch.device,
+    clock: Clock | None = None,
+    *,
+    members: int = 1,
 ) -> dict[str, Any]:
     """All metrics of ``queries``: accuracy of answers, and what the concepts of each network mean.
+
+    Args:
+        members: of each network, as :func:`perceive` takes them. Metrics of concepts are those of their average, the
+            answer is the average of theirs. Computed from the average of symbols instead, it would be wrong where the
+            program asks how symbols go together: of two models of which each reads a bit as the other's opposite, both
+            get every xor right, and their average bit none.
 
     Returns:
         ``answer_accuracy``; all of ``CONCEPT_METRICS`` and ``CONCEPT_DETAILS`` as means over networks,
         ``concept_accuracy`` never aligned, None where undefined for each; under ``networks`` the same for each with its
-        ``confusion`` (true rows, predicted columns) and its ``empirical_map`` (true symbol -> the ``symbol`` that it is
-        mostly taken for and the ``share``; None where it does not occur); ``queries``, their number.
+        ``confusion`` (true rows, predicted columns) and its ``learned_map`` (true symbol -> the one that it is mostly read
+        as; None where it does not occur); ``queries``, their number.
 
         Where training is restricted to a support, all this once more under ``outside`` for queries outside it, with
         the number of different ``tuples``, and under ``outside.seen_answers`` for those of them whose answer the
         support has, too (None where there is none).
     """
     clock = clock or Clock()
-    found = _figures(task, _look(task, networks, queries, device, clock))
+    found = _figures(task, _predict(task, networks, queries, device, clock, members))
     if (outside := queries.outside) is not None:
-        seen = _look(task, networks, outside.queries, device, clock)
+        predictions = _predict(task, networks, outside.queries, device, clock, members)
         found["outside"] = {
-            **_figures(task, seen),
+            **_figures(task, predictions),
             "tuples": outside.tuples,
-            "seen_answers": _figures(task, seen.rows(outside.seen_answer)) if bool(outside.seen_answer.any()) else None,
+            "seen_answers": _figures(task, predictions.rows(outside.seen_answer))
+            if bool(outside.seen_answer.any())
+            else None,
         }
     return found
 
 
-class _Seen(NamedTuple):
+class _Predictions(NamedTuple):
     """What the networks make of n queries.
 
     Attributes:
@@ -112,43 +186,51 @@ class _Seen(NamedTuple):
     probabilities: dict[str, Tensor]
     truth: dict[str, Tensor]
 
-    def rows(self, chosen: Tensor) -> _Seen:
+    def rows(self, chosen: Tensor) -> _Predictions:
         probabilities = {name: block[chosen] for name, block in self.probabilities.items()}
-        return _Seen(self.right[chosen], probabilities, {name: true[chosen] for name, true in self.truth.items()})
+        return _Predictions(
+            self.right[chosen], probabilities, {name: true[chosen] for name, true in self.truth.items()}
+        )
 
 
-def _look(task: Task, networks: nn.ModuleDict, queries: Queries, device: torch.device, clock: Clock) -> _Seen:
+def _predict(
+    task: Task, networks: nn.ModuleDict, queries: Queries, device: torch.device, clock: Clock, members: int
+) -> _Predictions:
     right: list[Tensor] = []
     seen: dict[str, list[Tensor]] = defaultdict(list)
     clock.start()
     for rows, log_p in _batches(task, networks, queries, device):
         clock.lap("network")
-        right.append(_right(task, log_p, queries, rows))
+        right.append(_right(task, log_p, queries, rows, members))
         clock.lap("logic")
         for name, block in log_p.items():
-            seen[name].append(block.cpu())
+            seen[name].append(_average(block, members).cpu())
     truth = {name: task.symbols(name, queries.images)[queries.index[:, task.columns(name)]] for name in task.networks}
-    return _Seen(torch.cat(right), {name: torch.cat(blocks).exp() for name, blocks in seen.items()}, truth)
+    return _Predictions(torch.cat(right), {name: torch.cat(blocks).exp() for name, blocks in seen.items()}, truth)
 
 
-def _figures(task: Task, seen: _Seen) -> dict[str, Any]:
+def _figures(task: Task, predictions: _Predictions) -> dict[str, Any]:
     by_network = {
-        name: _concepts(seen.probabilities[name].flatten(0, 1), seen.truth[name].flatten(), task.program.networks[name])
+        name: _concepts(
+            predictions.probabilities[name].flatten(0, 1),
+            predictions.truth[name].flatten(),
+            task.program.networks[name],
+        )
         for name in task.networks
     }
     means: dict[str, float | None] = {}
     for key, _, _ in (*CONCEPT_METRICS, *CONCEPT_DETAILS):
         defined = [values[key] for values in by_network.values() if values[key] is not None]
         means[key] = sum(defined) / len(defined) if defined else None
-    right = int(seen.right.sum()) / len(seen.right)
-    return {"answer_accuracy": right, **means, "queries": len(seen.right), "networks": by_network}
+    right = int(predictions.right.sum()) / len(predictions.right)
+    return {"answer_accuracy": right, **means, "queries": len(predictions.right), "networks": by_network}
 
 
 def _concepts(probabilities: Tensor, truth: Tensor, domain: tuple[str, ...]) -> dict[str, Any]:
     """The metrics of one network: ``probabilities`` (n, K) of images whose symbols are ``truth`` (n,)."""
     predicted = probabilities.argmax(1)
     confusion = confusion_matrix(truth, predicted, len(domain))
-    seen_as, share = empirical_map(confusion)
+    reads, _ = empirical_map(confusion)
     return {
         "concept_accuracy": concept_accuracy(confusion),
         "aligned_concept_accuracy": aligned_concept_accuracy(confusion),
@@ -160,9 +242,8 @@ def _concepts(probabilities: Tensor, truth: Tensor, domain: tuple[str, ...]) -> 
         "marginal_divergence": marginal_divergence(probabilities, truth),
         "error_auroc": error_auroc(probabilities, truth),
         "confusion": confusion.tolist(),
-        "empirical_map": {
-            symbol: None if k < 0 else {"symbol": domain[k], "share": part}
-            for symbol, k, part in zip(domain, seen_as.tolist(), share.tolist(), strict=True)
+        "learned_map": {
+            symbol: None if read < 0 else domain[read] for symbol, read in zip(domain, reads.tolist(), strict=True)
         },
     }
 
@@ -178,6 +259,11 @@ def _batches(
         yield rows, log_p
 
 
-def _right(task: Task, log_p: dict[str, Tensor], queries: Queries, rows: Tensor) -> Tensor:
-    best, values = task.predict(log_p)
+def _average(log_p: Tensor, members: int) -> Tensor:
+    """Of members whose rows follow one another: (M batch, ...) to (batch, ...)."""
+    return log_p if members == 1 else log_average(log_p.unflatten(0, (members, -1)))
+
+
+def _right(task: Task, log_p: dict[str, Tensor], queries: Queries, rows: Tensor, members: int) -> Tensor:
+    best, values = task.predict(log_p, members=members)
     return (best.cpu() == queries.answers[rows]) & (values.cpu() == queries.observed[rows]).all(1)

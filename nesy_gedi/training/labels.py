@@ -47,10 +47,28 @@ class Labelled:
         return Labelled(self.images[rows], self.symbols[rows])
 
 
+def parse_label(entry: str) -> tuple[str, int | Path] | None:
+    """The symbol of an entry of a network's ``labels`` and how many images of it are told, or which file is one; None where
+    it says neither."""
+    symbol, _, what = (part.strip() for part in entry.partition("="))
+    if not (symbol and what):
+        return None
+    return symbol, int(what) if what.isdecimal() else Path(what)
+
+
 def absolute_label(entry: str) -> str:
     """An entry of a network's ``labels`` whose file is found from any working directory; others as they are."""
-    symbol, equals, what = (part.strip() for part in entry.partition("="))
-    return f"{symbol}={Path(what).resolve()}" if symbol and equals and what and not what.isdecimal() else entry
+    match parse_label(entry):
+        case symbol, Path() as file:
+            return f"{symbol}={file.resolve()}"
+    return entry
+
+
+def told_symbols(task: Task, network: str) -> set[int]:
+    """Indices of the symbols of which a network is given labelled images. Entries are as :func:`read_labels` takes them."""
+    domain = task.program.networks[network]
+    stated = [label for label in map(parse_label, task.network(network).labels) if label is not None]
+    return {domain.index(symbol) for symbol, what in stated if what != 0}
 
 
 def read_labels(task: Task, images: ImageSet) -> dict[str, Labelled]:
@@ -100,26 +118,26 @@ def _read(task: Task, network: str, images: ImageSet) -> Labelled:
     told: dict[Path, str] = {}
     free = torch.ones(len(images), dtype=torch.bool)  # an image is drawn once
     for entry in task.network(network).labels:
-        symbol, equals, what = (part.strip() for part in entry.partition("="))
-        if not (symbol and equals and what):
+        if (label := parse_label(entry)) is None:
             raise RecipeError(f"expected SYMBOL=COUNT or SYMBOL=FILE, found {entry!r}", where=where, hint=_EXAMPLE)
+        symbol, what = label
         if symbol not in domain:
             raise RecipeError(f"{symbol} is not in the domain", where=where, hint=did_you_mean(symbol, domain))
         number = domain.index(symbol)
-        if what.isdecimal():
+        if isinstance(what, int):
             there = ((truth == number) & free).nonzero()[:, 0]
-            if int(what) > len(there):
+            if what > len(there):
                 raise DataError(
                     f"{what} images of {symbol} were asked for, there are {len(there)}",
                     where=where,
                     hint="ask for fewer",
                 )
-            chosen = there[torch.randperm(len(there), generator=generator)[: int(what)]]
+            chosen = there[torch.randperm(len(there), generator=generator)[:what]]
             free[chosen] = False
             parts.append(images.images[chosen])
             symbols += [number] * len(chosen)
         else:
-            path = Path(what).resolve()
+            path = what.resolve()
             if told.setdefault(path, symbol) != symbol:
                 raise DataError(f"{what} is told to be {told[path]} and {symbol}", where=where, hint="leave one out")
             parts.append(_read_image(path, images.shape, where)[None])

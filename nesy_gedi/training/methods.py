@@ -55,7 +55,7 @@ class Method(nn.Module):
         # A distribution over places is style: objectives see what is in an image, wherever it is.
         self.pool = nn.Identity() if map_shape is None else SpatialMean(map_shape)
         features = features if map_shape is None else map_shape[0]
-        self.projector = make_projector(objective.name, features, hidden, objective.width or output)
+        self.projector = make_projector(type(objective), features, hidden, objective.width or output)
         takes = objective.takes
         # The paper's predictors: BYOL's is as wide as its projector, SimSiam's a bottleneck of a quarter.
         inner = max(1, output // 4) if objective.name == "simsiam" else hidden
@@ -119,16 +119,17 @@ class Method(nn.Module):
         return self.pool.before(head) if isinstance(self.pool, SpatialMean) else head
 
 
-def make_projector(objective: str, features: int, hidden: int, width: int) -> nn.Module:
+def make_projector(objective: type[Objective], features: int, hidden: int, width: int) -> nn.Module:
     """The projector of an objective's paper, at the widths given."""
-    if objective == "gedi":
+    name = objective.name
+    if objective.own_clusters:
         return nn.Linear(features, width)
-    if objective == "falcon":
+    if name == "falcon":
         return nn.Sequential(nn.Linear(features, width, bias=False), nn.BatchNorm1d(width))
-    if objective == "dino":
+    if name == "dino":
         return DinoProjector(features, hidden, max(2, hidden // 8), width)
-    if objective in ("simsiam", "barlow_twins", "vicreg"):
-        return mlp((features, hidden, hidden, width), normalise_output=objective == "simsiam")
+    if name in ("simsiam", "barlow_twins", "vicreg"):
+        return mlp((features, hidden, hidden, width), normalise_output=name == "simsiam")
     return mlp((features, hidden, width))
 
 

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from nesy_gedi.data import ImageSet
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError
-from nesy_gedi.objectives.gedi import PRIOR_SUM_TOLERANCE
+from nesy_gedi.objectives import find_objective
+from nesy_gedi.training.cotraining import check_cotraining
 from nesy_gedi.training.ensembles import check_ensemble
 from nesy_gedi.training.labels import absolute_label
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, check_pretrain_recipe, load_pretrain_recipe
 from nesy_gedi.training.pretrained import count_clusters
+from nesy_gedi.training.priors import check_priors
 from nesy_gedi.training.recipe import COTRAINED, FROM_CLUSTERS, CotrainingRecipe, NetworkRecipe, Recipe
 from nesy_gedi.training.recipe_files import SEEDS
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.task import Task
+
+LEFT_OPEN: Mapping[str, str | int] = {
+    "method": "auto",
+    "networks.*.clusters": 0,
+    "cotraining.objective": "",
+    "cotraining.views": "auto",
+    "cotraining.epochs": 0,
+    "cotraining.learning_rate": 0,
+}
+"""Dotted keys that :func:`plan` fills in, and the value of each that leaves it to the plan."""
 
 FEW = 0.5
 """Answers are few where they are about less than this share of the images that could be learned from."""
@@ -40,6 +53,11 @@ _ENCODER = ("encoder", "features", "width", "normalisation")
 """What a network's recipe and a pretraining's say alike."""
 
 
+def is_left_open(key: str, value: object) -> bool:
+    """Whether a recipe's dotted key with this value is the plan's to choose."""
+    return any(fnmatchcase(key, pattern) and value == left for pattern, left in LEFT_OPEN.items())
+
+
 def with_absolute_paths(recipe: Recipe) -> Recipe:
     """The same with files that are found from any working directory, so that a run can be continued from another."""
     networks = {
@@ -54,10 +72,12 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
 
 def plan(task: Task, splits: Splits) -> Recipe:
     """The task's recipe with nothing left open: its method, its objective, and the networks that come from clusters. The
-    plan of a plan is the same.
+    plan of a plan is the same. It is tried as far as it can be before anything is trained.
 
     Raises:
-        RecipeError: clusters that cannot stand for the symbols, a prior that is none, or what the method does not allow.
+        RecipeError: clusters that cannot stand for the symbols, a prior that is none, what the method does not allow, or
+            as :func:`~nesy_gedi.training.cotraining.check_cotraining`.
+        UsageError: a constant of the objective that is out of range.
     """
     recipe = task.recipe
     method = _choose(task, splits) if recipe.method == "auto" else recipe.method
@@ -71,14 +91,13 @@ def plan(task: Task, splits: Splits) -> Recipe:
             _refuse_unassigned(task, name)
     if method in COTRAINED:
         cotraining = _cotraining(task, cotraining, method, splits)
-    elif cotraining.reconstruction:
-        raise RecipeError(
-            f'method = "{method}" reconstructs no images',
-            where="cotraining.reconstruction",
-            hint='set it to 0, or choose method = "cotraining"',
-        )
-    _check_priors(task, method, cotraining.objective)
-    return replace(recipe, method=method, cotraining=cotraining, networks=networks)
+    else:
+        _refuse_unused(method, cotraining)
+    planned = task.with_recipe(replace(recipe, method=method, cotraining=cotraining, networks=networks))
+    check_priors(planned)
+    if method in COTRAINED:
+        check_cotraining(planned, splits)
+    return planned.recipe
 
 
 def pretraining_of(task: Task, network: str, images: ImageSet, attempt: int = 0) -> PretrainRecipe:
@@ -206,6 +225,22 @@ def _refuse_unassigned(task: Task, network: str) -> None:
         )
 
 
+def _refuse_unused(method: str, what: CotrainingRecipe) -> None:
+    """What asks for a step that the method does not take."""
+    if what.objective:
+        raise RecipeError(
+            f'method = "{method}" has no objective beside the answers, not {what.objective}',
+            where="cotraining.objective",
+            hint='leave it out, or choose method = "cotraining"',
+        )
+    if what.reconstruction:
+        raise RecipeError(
+            f'method = "{method}" reconstructs no images',
+            where="cotraining.reconstruction",
+            hint='set it to 0, or choose method = "cotraining"',
+        )
+
+
 def _cotraining(task: Task, what: CotrainingRecipe, method: str, splits: Splits) -> CotrainingRecipe:
     images, queries = splits.pool.images, len(splits.train)
     pretrained = method == "clusters" or all(task.network(name).weights for name in task.networks)
@@ -221,7 +256,7 @@ def _cotraining(task: Task, what: CotrainingRecipe, method: str, splits: Splits)
         augmentation = Augmentation.for_points()
     objective, constants = what.objective or "gedi", what.constants
     many = queries > what.queries
-    if objective == "gedi" and not (pretrained and many):
+    if find_objective(objective).own_clusters and not (pretrained and many):
         constants = {"prior_weight": PRIOR_WEIGHT, **constants}
     return replace(
         what,
@@ -232,29 +267,3 @@ def _cotraining(task: Task, what: CotrainingRecipe, method: str, splits: Splits)
         constants=constants,
         augmentation=augmentation,
     )
-
-
-def _check_priors(task: Task, method: str, objective: str) -> None:
-    for name, network in task.recipe.networks.items():
-        prior, where = network.prior, f"networks.{name}.prior"
-        if not prior:
-            continue
-        if name not in task.networks:
-            raise RecipeError(
-                f"{name} perceives nothing: its values are given with each query", where=where, hint="leave it out"
-            )
-        domain = task.program.networks[name]
-        whole = all(0.0 <= share < math.inf for share in prior) and abs(sum(prior) - 1.0) <= PRIOR_SUM_TOLERANCE
-        if len(prior) != len(domain) or not whole:
-            fault = (
-                f"{len(prior)} numbers for {len(domain)} symbols" if whole else f"they sum to {sum(prior):.6g}, not 1"
-            )
-            if any(not share >= 0.0 for share in prior):
-                fault = f"{min(prior)} is no probability"
-            raise RecipeError(
-                f"the prior of {name} is no distribution over its domain: {fault}",
-                where=where,
-                hint=f"give a probability for each of: {', '.join(domain)}",
-            )
-        if method in COTRAINED and objective != "gedi":
-            raise RecipeError(f"{objective} has no prior", where=where, hint="leave it out, or co-train gedi")

@@ -71,9 +71,11 @@ def _only(recipe: PretrainRecipe, images: ImageSet) -> ImageSet:
     attribute, wanted = recipe.data.attribute, recipe.data.classes
     labels = images.labels[attribute]
     for name in wanted:
-        if name not in labels.classes or wanted.count(name) > 1:
-            what = "is named twice" if name in labels.classes else f"is no class of {attribute}"
-            raise RecipeError(f"{name} {what}", where="data.classes", hint=did_you_mean(name, labels.classes))
+        if name not in labels.classes:
+            hint = did_you_mean(name, labels.classes)
+            raise RecipeError(f"{name} is no class of {attribute}", where="data.classes", hint=hint)
+        if wanted.count(name) > 1:
+            raise RecipeError(f"{name} is named twice", where="data.classes", hint="name it once")
     if len(wanted) < 2:
         raise RecipeError("one class leaves nothing to tell apart", where="data.classes", hint="name two or more")
     number = torch.tensor([wanted.index(name) if name in wanted else -1 for name in labels.classes])

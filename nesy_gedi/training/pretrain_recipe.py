@@ -11,11 +11,10 @@ from typing import Any
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
 from nesy_gedi.objectives import OBJECTIVES, find_objective, sgld
-from nesy_gedi.training.recipe import CotrainingRecipe, NetworkRecipe
+from nesy_gedi.training.recipe import VIEWS, CotrainingRecipe, NetworkRecipe
 from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, read_recipe
 
 TRAINS = ("all", "head")
-VIEWS = ("augmentation", "neighbours")
 INITIAL = ("random", "kmeans", "previous")
 
 SAMPLER_RANGES = (
@@ -215,7 +214,7 @@ def check_pretrain_recipe(recipe: PretrainRecipe) -> None:
             where=f"stages.{first}.trains",
             hint='set it to "all", or put another stage before it',
         )
-    if taken[last].trains != "head" and recipe.objective_of(taken[last]) != "gedi":
+    if taken[last].trains != "head" and not find_objective(recipe.objective_of(taken[last])).own_clusters:
         raise RecipeError(
             f"the run would end without a clustering head: {recipe.objective_of(taken[last])} has no linear one",
             where=f"stages.{last}",

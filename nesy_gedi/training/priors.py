@@ -1,6 +1,8 @@
-"""How frequent the symbols are, judged by the answers."""
+"""How frequent the symbols are: as a recipe says, or judged by the answers."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -8,6 +10,9 @@ from torch import Tensor
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import RecipeError
 from nesy_gedi.logic.formula import TRUE
+from nesy_gedi.objectives import find_objective
+from nesy_gedi.objectives.gedi import PRIOR_SUM_TOLERANCE
+from nesy_gedi.training.recipe import COTRAINED
 from nesy_gedi.training.task import Task
 
 ITERATIONS = 500
@@ -17,13 +22,90 @@ CHANGE = 1e-6
 """It has converged where no probability changes by more."""
 
 
+def check_priors(task: Task) -> None:
+    """Refuse priors that are none, or that nothing takes.
+
+    Args:
+        task: with a planned recipe.
+
+    Raises:
+        RecipeError: numbers that are no distribution over a network's domain, a prior for an objective that has none or
+            for values that are given, or one that the answers cannot tell.
+    """
+    recipe = task.recipe
+    what, cotrained = recipe.cotraining, recipe.method in COTRAINED
+    taken = not cotrained or find_objective(what.objective).own_clusters
+    keys = [f"networks.{name}.prior" for name, network in recipe.networks.items() if network.prior]
+    if cotrained and what.prior != "uniform":
+        keys.append("cotraining.prior")
+    for name, network in recipe.networks.items():
+        if network.prior:
+            _check_distribution(task, name, network.prior)
+    if keys and not taken:
+        raise RecipeError(f"{what.objective} has no prior", where=keys[0], hint="leave it out, or co-train gedi")
+    if cotrained and not all(task.network(name).prior for name in task.networks):
+        _refuse_evidence(task, what.prior)
+
+
+def _check_distribution(task: Task, name: str, prior: tuple[float, ...]) -> None:
+    where = f"networks.{name}.prior"
+    if name not in task.networks:
+        raise RecipeError(
+            f"{name} perceives nothing: its values are given with each query", where=where, hint="leave it out"
+        )
+    domain = task.program.networks[name]
+    whole = all(0.0 <= share < math.inf for share in prior) and abs(sum(prior) - 1.0) <= PRIOR_SUM_TOLERANCE
+    if len(prior) != len(domain) or not whole:
+        fault = f"{len(prior)} numbers for {len(domain)} symbols" if whole else f"they sum to {sum(prior):.6g}, not 1"
+        if any(not share >= 0.0 for share in prior):
+            fault = f"{min(prior)} is no probability"
+        raise RecipeError(
+            f"the prior of {name} is no distribution over its domain: {fault}",
+            where=where,
+            hint=f"give a probability for each of: {', '.join(domain)}",
+        )
+
+
+def _refuse_evidence(task: Task, kind: str) -> None:
+    """Under evidence images are no independent draws."""
+    if kind != "uniform" and task.reasoner.circuit.evidence != TRUE:
+        raise RecipeError(
+            f"the program states evidence, so that there is no {kind} prior",
+            where="cotraining.prior",
+            hint='choose "uniform", or give one: networks.NET.prior',
+        )
+
+
+def cotraining_priors(task: Task, queries: Queries) -> dict[str, Tensor]:
+    """The priors of the objective beside the answers, where it has some: what a network's recipe gives, else what
+    ``cotraining.prior`` says.
+
+    Args:
+        task: with a planned recipe.
+        queries: observed answers.
+
+    Returns:
+        network -> probabilities (K,) float64, on the CPU; empty where the objective has none.
+
+    Raises:
+        RecipeError: as :func:`symbol_priors`.
+    """
+    what = task.recipe.cotraining
+    if not find_objective(what.objective).own_clusters:
+        return {}
+    given = {name: task.network(name).prior for name in task.networks if task.network(name).prior}
+    found = {name: torch.tensor(prior, dtype=torch.float64) for name, prior in given.items()}
+    return found if len(found) == len(task.networks) else symbol_priors(task, queries, what.prior) | found
+
+
 def symbol_priors(task: Task, queries: Queries, kind: str) -> dict[str, Tensor]:
     """The frequencies of each network's symbols.
 
     Every image of a network is taken as an independent draw from the same distribution over symbols. One step of
     expectation maximisation (Dempster, Laird and Rubin, 1977) from uniform is what the program implies where nothing else
-    is known; its limit is a local maximum of the likelihood of the answers. Where two symbols take part in the same
-    answers, these say nothing about their ratio, which stays as it was.
+    is known; many of them climb to a stationary point of the likelihood of the answers, which equal frequencies may be
+    already (as of xor). Where two symbols take part in the same answers, these say nothing about their ratio, which stays
+    as it was.
 
     Args:
         queries: observed answers.
@@ -42,12 +124,7 @@ def symbol_priors(task: Task, queries: Queries, kind: str) -> dict[str, Tensor]:
     }
     if kind == "uniform":
         return found
-    if task.reasoner.circuit.evidence != TRUE:
-        raise RecipeError(
-            f"the program states evidence, so that there is no {kind} prior",
-            where="cotraining.prior",
-            hint='choose "uniform", or give one: networks.NET.prior',
-        )
+    _refuse_evidence(task, kind)
     observed = torch.cat([queries.answers[:, None], queries.observed], 1)
     distinct, counts = observed.unique(dim=0, return_counts=True)
     for _ in range(1 if kind == "program" else ITERATIONS):

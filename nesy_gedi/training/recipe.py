@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,19 @@ FROM_CLUSTERS = ("clusters", "assignment")
 COTRAINED = ("cotraining", "clusters")
 """The methods with an objective beside the answers."""
 
-PLANNED_VIEWS = ("auto", "augmentation", "neighbours")
+SECTIONS = {"answers": "training", **dict.fromkeys(COTRAINED, "cotraining")}
+"""Method -> the table with its epochs; an assignment trains nothing after it."""
+
+VIEWS = ("augmentation", "neighbours")
 POOLS = ("all", "unlabelled", "queries")
-SCHEDULES = ("constant", "rise", "fall")
 PRIORS = ("uniform", "program", "estimated")
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "rise": lambda progress: progress,
+    "fall": lambda progress: 1.0 - progress,
+}
+"""The share of an objective's weight after a share of all steps, by name."""
 
 
 @dataclass(frozen=True)
@@ -234,9 +243,9 @@ NOT_NEGATIVE = {
 }
 CHOICES = {
     "method": METHODS,
-    "cotraining.views": PLANNED_VIEWS,
+    "cotraining.views": ("auto", *VIEWS),
     "cotraining.pool": POOLS,
-    "cotraining.schedule": SCHEDULES,
+    "cotraining.schedule": tuple(SCHEDULES),
     "cotraining.prior": PRIORS,
 }
 
@@ -273,7 +282,7 @@ def check_recipe(recipe: Recipe) -> None:
         RecipeError: an impossible value.
     """
     for path, message in _impossible(recipe):
-        raise RecipeError(message, where=".".join(path))
+        raise RecipeError(message, where=".".join(path), hint=f"leave it out for the default, {_default(path)!r}")
 
 
 def _impossible(recipe: Recipe) -> Iterator[Fault]:
@@ -300,6 +309,10 @@ def _impossible(recipe: Recipe) -> Iterator[Fault]:
             if (value := getattr(network, key)) < 0:
                 path = ("networks", name, key)
                 yield path, f"{'.'.join(path)} must be zero or more, not {value}"
+
+
+def _default(path: tuple[str, ...]) -> Any:
+    return getattr(NetworkRecipe(), path[-1]) if path[0] == "networks" else _value(Recipe(), path)
 
 
 def _value(recipe: Recipe, path: tuple[str, ...]) -> Any:

@@ -63,6 +63,10 @@ class RunFolder:
     def report_file(self) -> Path:
         return self.path / "report.html"
 
+    @property
+    def inspection_file(self) -> Path:
+        return self.path / "inspect.html"
+
     def environment(self) -> dict[str, Any]:
         """Versions, machine, and where the program and data came from."""
         try:

@@ -21,6 +21,7 @@ from nesy_gedi.metrics.collapse import diagnose
 from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.objectives import Objective
+from nesy_gedi.training.evaluation import in_batches
 from nesy_gedi.training.loop import Diverged, Work
 from nesy_gedi.training.methods import make_objective
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, StageRecipe
@@ -30,8 +31,6 @@ PROBE = 1000
 
 PROBE_NEIGHBOURS = 10
 """Neighbours whose agreement is measured."""
-
-ENCODING_BATCH = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,14 +259,9 @@ def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-@torch.no_grad()
 def encode(perception: Perception, images: Tensor) -> Tensor:
-    """Features (n, d) of images, batch by batch, in evaluation mode."""
-    was_training = perception.training
-    perception.eval()
-    found = torch.cat([perception.features(chunk).float() for chunk in images.split(ENCODING_BATCH)])
-    perception.train(was_training)
-    return found
+    """Features (n, d) of images, batch by batch, in evaluation mode and without gradient."""
+    return in_batches(perception, images, lambda batch: perception.features(batch).float())
 
 
 def pick(neighbours: Tensor, rows: Tensor) -> Tensor:

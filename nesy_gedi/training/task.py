@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,8 @@ class Task:
         self.observed = tuple(item for item in self.reasoner.inputs if self.network(item.network).observed)
         self.seen = tuple(item for item in self.reasoner.inputs if item not in self.observed)
         if not self.seen:
-            raise RecipeError("no network perceives anything in this query", where=recipe.query)
+            hint = "ask about an image that a network reads, whose observed is false"
+            raise RecipeError("no network perceives anything in this query", where=recipe.query, hint=hint)
         for name in self.networks:
             # PyTorch keeps networks by name beside its own attributes.
             if not name or "." in name or name in (LEARNED, OBJECTIVE) or hasattr(nn.ModuleDict(), name):
@@ -125,6 +127,12 @@ class Task:
         order = list(program.networks)
         self.concepts = tuple(sorted(self.seen, key=lambda c: (self.slots.index(c.slots[0]), order.index(c.network))))
         self.support = read_support(self)
+
+    def with_recipe(self, recipe: Recipe) -> Task:
+        """The same with what was left open filled in: query, slots and support are those of the recipe before."""
+        other = copy.copy(self)
+        other.recipe = recipe
+        return other
 
     def network(self, name: str) -> NetworkRecipe:
         """The recipe of a network, defaults where it says nothing."""
@@ -223,6 +231,7 @@ class Task:
                 raise UsageError(
                     f"the encoder {what.encoder} does not take images of shape {shape}: {error}",
                     where=f"network {name}",
+                    hint="let its forward() take batches of them, or name another encoder",
                 ) from error
         return made.train()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,19 @@ from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.adoption import adopt_pretrained
-from nesy_gedi.training.answers import AnswerWork, restore_model, train_step
-from nesy_gedi.training.assigning import Situation
+from nesy_gedi.training.answers import AnswerWork, restore_model
+from nesy_gedi.training.assigning import AssignmentInputs
+from nesy_gedi.training.assignment_record import AssignmentRecord
 from nesy_gedi.training.checkpoints import Checkpoint
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.cotraining import CotrainingWork, check_cotraining, pool
+from nesy_gedi.training.cotraining import CotrainingWork
 from nesy_gedi.training.devices import choose_device, make_fabric
 from nesy_gedi.training.ensembles import EnsembleWork, measure_run
 from nesy_gedi.training.labels import Labelled, read_labels
 from nesy_gedi.training.loop import Listener, fit
 from nesy_gedi.training.planning import plan, with_absolute_paths
-from nesy_gedi.training.priors import symbol_priors
 from nesy_gedi.training.prototypes import begin_as_prototypes
-from nesy_gedi.training.recipe import COTRAINED, FROM_CLUSTERS, NetworkRecipe, Recipe
+from nesy_gedi.training.recipe import COTRAINED, FROM_CLUSTERS, SECTIONS, NetworkRecipe, Recipe
 from nesy_gedi.training.recipe_files import write_recipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, is_pretraining, open_run
 from nesy_gedi.training.splits import Splits
@@ -48,6 +48,7 @@ class Trained:
         networks: name -> :class:`~nesy_gedi.networks.perception.Perception`, with the best weights.
         queries: the test queries that it was measured on.
         document: metrics and times, as ``--json`` prints them.
+        draw: gives ``splits``, the same each time.
     """
 
     run: ProgramRun
@@ -55,6 +56,12 @@ class Trained:
     networks: nn.ModuleDict
     queries: Queries
     document: dict[str, Any]
+    draw: Callable[[], Splits]
+
+    @property
+    def splits(self) -> Splits:
+        """The queries of all splits. A run that is only measured has not drawn those of training: that is done now."""
+        return self.draw()
 
 
 def train(
@@ -101,7 +108,7 @@ def train(
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=folder, download=download)
     splits = task.queries(images)
-    task = _planned(task, splits)
+    task = task.with_recipe(plan(task, splits))
     if run is not None and run.recipe() != task.recipe:
         raise _another("recipe", run)
     finished = (run.result() or {}) if run is not None else {}
@@ -117,7 +124,7 @@ def train(
         if "metrics" in finished:  # else it is measured again
             finished["run"] = str(run.path)  # the folder may have been moved
             restore_model(task, networks, run.checkpoints.load_final().model)
-            return Trained(run, task, networks.eval(), splits.test, finished)
+            return Trained(run, task, networks.eval(), splits.test, finished, lambda: splits)
     else:
         name = Path(program.source.name).stem
         path = choose_path(name, Path(out) if out is not None else None)
@@ -125,14 +132,14 @@ def train(
         run = create_run(
             path, program, task.recipe, data_dir=folder, device=chosen, shape=images.train.shape, force=force
         )
-    found: dict[str, Any] | None = None
+    found: AssignmentRecord | None = None
     set_up = time.perf_counter() - started
     try:
         if task.recipe.method in FROM_CLUSTERS:
-            situation = Situation(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop)
-            found = learn_symbols(situation, run)
+            inputs = AssignmentInputs(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop)
+            found = learn_symbols(inputs, run)
             if fresh is not None:
-                begin_from(situation, found, run, networks)
+                begin_from(inputs, found, run, networks)
         wrapped = _place_on(fabric, task, networks)
         listener.started(_facts(task, splits, chosen))
         seconds, best_epoch = _fit(task, wrapped, splits, labelled, fabric, run, listener, stop)
@@ -146,30 +153,20 @@ def train(
     restore_model(task, wrapped, run.checkpoints.load_final().model)
     document = _document(task, run, chosen, measure_run(task, wrapped, splits.test, fabric), best_epoch)
     measuring = time.perf_counter() - fitted
-    spent = {} if found is None else found["time"]
+    spent = {} if found is None else dict(found.time)
     total = set_up + sum(spent.values()) + sum(seconds.values()) + measuring
     document["time"] = _times(task, total, seconds) | spent
     if found is not None:
-        told = ("networks", "gap", "exact", "near_ties", "labels_to_ask", "query_to_ask", "unlikely", "sentences")
-        document["assignment"] = {key: found[key] for key in told}
-        document["pretraining"] = found["pretraining"]
+        document["assignment"] = found.in_result()
+        document["pretraining"] = dict(found.pretraining)
     run.write_result(document)
-    return Trained(run, task, networks.eval(), splits.test, document)
+    return Trained(run, task, networks.eval(), splits.test, document, lambda: splits)
 
 
 def _has_begun(run: ProgramRun) -> bool:
     """Whether there is more to continue than what a new run makes in a moment."""
     folder = run.pretraining_folder
     return run.checkpoints.has("last") or (folder.exists() and any(map(is_pretraining, folder.iterdir())))
-
-
-def _planned(task: Task, splits: Splits) -> Task:
-    """The same task with a recipe that leaves nothing open, tried as far as it can be before anything is trained."""
-    planned = copy.copy(task)
-    planned.recipe = plan(task, splits)
-    if planned.recipe.method in COTRAINED:
-        check_cotraining(planned, splits)
-    return planned
 
 
 def _fit(
@@ -183,31 +180,29 @@ def _fit(
     stop: Callable[[], bool],
 ) -> tuple[dict[str, float], int]:
     """Train as the recipe's method says; seconds by part of the work, and the epoch that is kept."""
-    work = AnswerWork(task, networks, splits, fabric.device, labelled)
+    work = _answer_work(task, networks, splits, labelled, fabric)
     if task.recipe.method == "assignment":
         if not run.checkpoints.has("last"):
             run.checkpoints.save("assigned", Checkpoint(work.tensors(), {}, {}), best=True)
         return {}, 0
-    if task.recipe.ensemble.members > 1:
-        work = EnsembleWork(task, networks, splits, fabric, labelled)
     prepared = 0.0
-    if task.recipe.method != "answers":
-        given = {name: torch.tensor(task.network(name).prior) for name in task.networks if task.network(name).prior}
-        cotraining = task.recipe.cotraining
-        estimates = cotraining.objective == "gedi" and len(given) < len(task.networks)
-        kind = cotraining.prior if estimates else "uniform"
-        priors = symbol_priors(task, splits.train, kind) | given
-        selects = task.recipe.method == "cotraining"
-        unlabelled = pool(task, splits)
-        work = CotrainingWork(
-            task, networks, splits, fabric, labelled, unlabelled=unlabelled, priors=priors, selects=selects
-        )
+    if task.recipe.method in COTRAINED:
+        work = CotrainingWork(task, networks, splits, fabric, labelled)
         if not run.checkpoints.has("last"):
             began = time.perf_counter()
             work.begin()
             prepared = time.perf_counter() - began
     progress = fit(work, run, fabric, listener, stop, prepared=prepared)
     return progress.seconds, progress.best_epoch or progress.epoch
+
+
+def _answer_work(
+    task: Task, networks: nn.ModuleDict, splits: Splits, labelled: Mapping[str, Labelled], fabric: Fabric
+) -> AnswerWork:
+    """What learns from the answers alone."""
+    if task.recipe.ensemble.members > 1:
+        return EnsembleWork(task, networks, splits, fabric, labelled)
+    return AnswerWork(task, networks, splits, fabric.device, labelled)
 
 
 def evaluate(
@@ -258,7 +253,7 @@ def evaluate(
     kept = int(checkpoint.state.get("best_epoch") or checkpoint.state.get("epoch", 0))
     document = _document(task, run, chosen, metrics, kept)
     document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
-    return Trained(run, task, networks.eval(), queries, document)
+    return Trained(run, task, networks.eval(), queries, document, cache(lambda: task.queries(images)))
 
 
 def dry_run(
@@ -280,7 +275,7 @@ def dry_run(
     task = Task(program, recipe, cache=GroundingCache())
     images = load_images(recipe.data.source, data_dir=data_dir, download=download)
     splits = task.queries(images)
-    task = _planned(task, splits)
+    task = task.with_recipe(plan(task, splits))
     labelled = read_labels(task, splits.pool)
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     begin_as_prototypes(task, networks, labelled)
@@ -288,11 +283,8 @@ def dry_run(
     wrapped = _place_on(fabric, task, networks)
     optimizer = fabric.setup_optimizers(torch.optim.SGD(wrapped.parameters(), lr=0.0))
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
-    told = {name: each.to(fabric.device) for name, each in labelled.items()}
-    if task.recipe.ensemble.members > 1:
-        loss = EnsembleWork(task, wrapped, splits, fabric, told).step(rows, optimizer, fabric, Clock(), 0.0)["loss"]
-    else:
-        loss = train_step(task, wrapped, splits.train, rows, optimizer, fabric, Clock(), told)
+    work = _answer_work(task, wrapped, splits, labelled, fabric)
+    loss = work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"]
     return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(task.recipe)}
 
 
@@ -359,17 +351,17 @@ def _times(task: Task, total: float, seconds: Mapping[str, float]) -> dict[str, 
 def _facts(task: Task, splits: Splits, device: str) -> dict[str, Any]:
     nodes, edges = task.reasoner.circuit.size()
     recipe = task.recipe
-    epochs = {"answers": recipe.training.epochs, "assignment": 0}.get(recipe.method, recipe.cotraining.epochs)
+    section = SECTIONS.get(recipe.method)
     return {
         "device": device,
-        "learning": recipe.method,
+        "method": recipe.method,
         "query": task.reasoner.form.text,
         "answers": len(task.reasoner.answers),
         "nodes": nodes,
         "edges": edges,
-        "method": task.reasoner.circuit.method,
+        "circuit": task.reasoner.circuit.method,
         "train": len(splits.train),
         "validation": len(splits.validation),
         "test": len(splits.test),
-        "epochs": epochs,
+        "epochs": getattr(recipe, section).epochs if section else 0,
     }

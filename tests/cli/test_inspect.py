@@ -90,8 +90,12 @@ def test_what_is_said_first_and_quiet_json(run: Run, copy: Path) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     document = outcome.document
     assert document["headline"] == "The symbols are not what they should be"
-    near = document["nearest_shortcut"]
-    assert (near["family"], near["mixing_not_counted"], near["answer_accuracy_unmixed"]) == ("shared", [], None)
+    optimal = document["optimal_maps"]
+    assert (optimal["family"], optimal["mixing_not_counted"], optimal["answer_accuracy_unmixed"]) == (
+        "shared",
+        [],
+        None,
+    )
     lines = run("inspect", copy, "--device", "cpu").out.splitlines()
     assert lines[2] == f"{document['headline']}:"
     assert lines[3] == f"  {document['statements'][0]}"
@@ -134,7 +138,7 @@ def test_a_damaged_result(run: Run, copy: Path, content: str) -> None:
 def test_a_damaged_assignment(run: Run, copy: Path) -> None:
     (copy / "assignment.json").write_text('{"networks": {}}', encoding="utf-8")
     run("inspect", copy).failed(
-        1, "run: assignment.json is damaged: there is no 'labels_to_ask'", "hint: restore the file"
+        1, "run: assignment.json is damaged: there is no 'gap'", "hint: restore it, or move it away"
     )
     assert not (copy / "inspect.html").exists()
 

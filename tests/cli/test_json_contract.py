@@ -103,8 +103,10 @@ def test_inspect(run: Run, finished_run: Path) -> None:
         assert isinstance(concept["share"], float)
     assert len(document["confusion"]["digit_net"]) == 10
     assert document["learned_map"]["digit_net"].keys() == {str(digit) for digit in range(10)}
-    nearest = document["nearest_shortcut"]
-    assert nearest.keys() >= {"maps", "distance", "identity", "optimal_maps", "exact"}
+    nearest = document["nearest_map"]
+    assert nearest.keys() >= {"maps", "distance", "identity"}
+    assert document["nearest_shortcut"] == (None if nearest["identity"] else nearest)
+    assert document["optimal_maps"].keys() >= {"count", "exact", "one_to_one", "tuples", "family", "mixing_not_counted"}
     assert document["calibration"]["digit_net"]["ece"] == document["metrics"]["concept_ece"]
     assert document["assignment"] is None
 

@@ -37,9 +37,9 @@ def test_one_plain_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
 PRETRAINING = {"train": 575, "data": "digits", "stages": {"features": "falcon, 2 epochs"}, "device": "cpu", "epochs": 2}
 
 
-def program(learning: str) -> dict[str, Any]:
+def program(method: str) -> dict[str, Any]:
     return {
-        "query": "addition(X, Y, Sum)", "learning": learning, "answers": 19, "nodes": 100, "method": "direct",
+        "query": "addition(X, Y, Sum)", "method": method, "answers": 19, "nodes": 100, "circuit": "direct",
         "train": 30, "validation": 16, "test": 20, "device": "cpu", "epochs": 4,
     }  # fmt: skip
 
@@ -64,13 +64,13 @@ def test_a_run_that_pretrains_first_begins_twice(listener: type[Plain], capsys: 
 
 
 @pytest.mark.parametrize(
-    ("learning", "words"),
+    ("method", "words"),
     [
         ("answers", "from answers:"),
         ("cotraining", "from answers and images:"),
         ("assignment", "clusters that answers name"),
     ],
 )
-def test_the_first_line_says_how_networks_learn(learning: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Plain().started(program(learning))
+def test_the_first_line_says_how_networks_learn(method: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Plain().started(program(method))
     assert words in capsys.readouterr().err

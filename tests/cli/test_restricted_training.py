@@ -22,7 +22,7 @@ def test_outside_is_reported_by_train_and_evaluate(run: Run) -> None:
         for key in ("answer_accuracy", "concept_accuracy", "aligned_concept_accuracy", "ami", "concept_ece",
                     "concept_collapse", "concept_gap", "concept_entropy", "marginal_divergence"):  # fmt: skip
             assert isinstance(figures[key], float), key
-        assert figures["networks"]["digit_net"]["empirical_map"].keys() == set("01234")
+        assert figures["networks"]["digit_net"]["learned_map"].keys() == set("01234")
     assert run("evaluate", "out", "--json").document["metrics"] == metrics
 
     shown = run("evaluate", "out")

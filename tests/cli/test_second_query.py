@@ -36,8 +36,9 @@ def test_train_resume_evaluate_and_inspect(run: Run) -> None:
     metrics = outcome.document["metrics"]
     assert metrics["outside"]["tuples"] == 18
     assert run("evaluate", "out", "--json", "--device", "cpu").document["metrics"] == metrics
-    nearest = run("inspect", "out", "--json", "--device", "cpu").document["nearest_shortcut"]
-    assert (nearest["optimal_maps"], nearest["exact"], nearest["identity"]) == (1, True, True)
+    found = run("inspect", "out", "--json", "--device", "cpu").document
+    assert (found["optimal_maps"]["count"], found["optimal_maps"]["exact"]) == (1, True)
+    assert (found["nearest_map"]["identity"], found["nearest_shortcut"]) == (True, None)
     # With another query form it is another run.
     resumed = run("train", "--resume", "out", "--query", "addition(X, Y, Sum)")
     resumed.failed(2, f"query is '{BOTH}' in the run and 'addition(X, Y, Sum)' on the command line")
@@ -48,7 +49,7 @@ def test_train_resume_evaluate_and_inspect(run: Run) -> None:
 
 def test_a_dry_run_says_what_is_asked(run: Run) -> None:
     document = run("train", "mnist_evenodd", "--query", BOTH, *SHORT, "--dry-run", "--json").document
-    assert (document["query"], document["answers"], document["method"]) == (BOTH, 55, "direct")
+    assert (document["query"], document["answers"], document["circuit"]) == (BOTH, 55, "direct")
     nothing_but()
 
 

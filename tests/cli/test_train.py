@@ -89,7 +89,14 @@ def test_paths_with_spaces_accents_and_missing_parents(run: Run) -> None:
 def test_dry_run_writes_nothing(run: Run) -> None:
     outcome = run("train", "addition", "--dry-run", *TINY)
     assert outcome.code == 0, outcome.err
-    for words in ("nodes", "method", "direct", "first_loss", "[networks.digit_net]", "epochs = 1"):
+    for words in (
+        "nodes",
+        "method       answers",
+        "circuit      direct",
+        "first_loss",
+        "[networks.digit_net]",
+        "epochs = 1",
+    ):
         assert words in outcome.out
     document = run("train", "addition", "--dry-run", *TINY, "--json").document
     assert document["version"] == 1

@@ -15,7 +15,7 @@ from command_runs import Run, nothing_but, settings, wait_for_epoch
 from PIL import Image
 
 from nesy_gedi.cli.main import main
-from nesy_gedi.training.planning import EPOCHS, EPOCHS_OF_MANY
+from nesy_gedi.training.planning import EPOCHS, EPOCHS_OF_MANY, LEFT_OPEN
 
 QUICK = (
     *("--device", "cpu", "--epochs", "1"),
@@ -71,12 +71,16 @@ def clusters_run(tmp_path_factory: pytest.TempPathFactory, finished_pretraining:
             ["--method", "answers", "--objective", "gedi"],
             2,
             [
-                "--method answers has no objective beside the answers",
-                "--objective gedi",
-                "hint: leave one of the two out",
+                'cotraining.objective: method = "answers" has no objective beside the answers, not gedi',
+                "hint: leave it out",
             ],
         ),
-        (["--method", "assignment", "--objective", "swav"], 2, ["--method assignment has no objective", "hint:"]),
+        (["--method", "assignment", "--objective", "swav"], 2, ['method = "assignment" has no objective', "hint:"]),
+        (
+            ["--method", "cotraining", "--objective", "simclr", *settings("cotraining.prior=program")],
+            2,
+            ["cotraining.prior: simclr has no prior", "hint: leave it out"],
+        ),
         (["--label", "digit_net"], 2, ["expected NET:SYMBOL=WHAT, found 'digit_net'", "--label digit_net:3=2"]),
         (["--label", "3=2"], 2, ["expected NET:SYMBOL=WHAT, found '3=2'", "hint:"]),
         (["--label", ":3=2"], 2, ["expected NET:SYMBOL=WHAT, found ':3=2'", "hint:"]),
@@ -179,35 +183,42 @@ def test_prototypes_of_symbols_without_a_label(run: Run, finished_pretraining: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "method", "objective", "epochs"),
+    ("arguments", "method", "objective"),
     [
-        (["--limit", "20"], "clusters", "gedi", EPOCHS),
-        (["--limit", "20", "--objective", "simclr"], "clusters", "simclr", EPOCHS),
-        (["--limit", "20", "--method", "assignment"], "assignment", "", 0),
-        (["--limit", "20", "--method", "answers"], "answers", "", 40),
-        (["--limit", "20", "--method", "cotraining"], "cotraining", "gedi", EPOCHS),
-        (["--limit", "600"], "answers", "", 40),
-        (["--limit", "600", "--objective", "falcon"], "cotraining", "falcon", EPOCHS_OF_MANY),
+        (["--limit", "20"], "clusters", "gedi"),
+        (["--limit", "20", "--objective", "simclr"], "clusters", "simclr"),
+        (["--limit", "20", "--method", "assignment"], "assignment", ""),
+        (["--limit", "20", "--method", "answers"], "answers", ""),
+        (["--limit", "20", "--method", "cotraining"], "cotraining", "gedi"),
+        (["--limit", "600"], "answers", ""),
+        (["--limit", "600", "--objective", "falcon"], "cotraining", "falcon"),
     ],
 )
-def test_a_dry_run_shows_what_is_planned(
-    run: Run, arguments: list[str], method: str, objective: str, epochs: int
-) -> None:
+def test_a_dry_run_shows_what_is_planned(run: Run, arguments: list[str], method: str, objective: str) -> None:
     document = run("train", "addition", *arguments, "--dry-run", "--json").document
     recipe = tomllib.loads(document["recipe"])
-    assert document["learning"] == recipe["method"] == method
+    assert document["method"] == recipe["method"] == method
     assert recipe["cotraining"]["objective"] == objective
     network = recipe["networks"]["digit_net"]
     expected = ("clusters", 10) if method in ("clusters", "assignment") else ("linear", 0)
     assert (network["head"], network["clusters"]) == expected
-    assert document["epochs"] == epochs
+    assert document["epochs"] == {"answers": 40, "assignment": 0}.get(
+        method, EPOCHS if "20" in arguments else EPOCHS_OF_MANY
+    )
     nothing_but()
 
 
 def test_a_dry_run_in_words(run: Run) -> None:
     outcome = run("train", "addition", "--limit", "20", "--dry-run", *LABEL)
     assert outcome.code == 0, outcome.err
-    for words in ("learning     clusters", 'method = "clusters"', 'objective = "gedi"', "clusters = 10", "3=2"):
+    for words in (
+        "method       clusters",
+        "circuit      direct",
+        'method = "clusters"',
+        'objective = "gedi"',
+        "clusters = 10",
+        "3=2",
+    ):
         assert words in outcome.out
     nothing_but()
 
@@ -301,6 +312,28 @@ def test_what_was_left_open_may_be_left_open_again(run: Run, clusters_run: Path,
     )
     assert outcome.code == 0, outcome.err
     assert outcome.last_line == "copy"
+    values = {key.replace("*", "digit_net"): value for key, value in LEFT_OPEN.items()}
+    outcome = run("train", "--resume", copy, *settings(*(f"{key}={json.dumps(each)}" for key, each in values.items())))
+    assert outcome.code == 0, outcome.err
+    # That the plan may choose a value does not mean that another may be given.
+    run("train", "--resume", copy, *settings("cotraining.learning_rate=0.5")).failed(
+        2, "cotraining.learning_rate is 0.01 in the run and 0.5 on the command line", "hint: leave the option out"
+    )
+
+
+@pytest.mark.parametrize(("method", "section"), [("answers", "training"), ("cotraining", "cotraining")])
+def test_epochs_on_resume_are_those_of_the_method(run: Run, method: str, section: str) -> None:
+    other = {"training": "cotraining", "cotraining": "training"}[section]
+    outcome = run(
+        "train", "addition", "--limit", "20", *QUICK[4:], *SMALL_NETWORK, "--method", method,
+        *settings(f"{section}.epochs=1", f"{other}.epochs=7"), "--device", "cpu", "--out", "out", "--quiet",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert run("train", "--resume", "out", "--epochs", "1", "--quiet").code == 0
+    run("train", "--resume", "out", "--epochs", "7").failed(
+        2, f"{section}.epochs is 1 in the run and 7 on the command line", "hint: leave the option out"
+    )
+    run("train", "--resume", "out", *settings(f"{other}.epochs=1")).failed(2, f"{other}.epochs is 7 in the run")
 
 
 def test_overrides_are_merged(run: Run) -> None:

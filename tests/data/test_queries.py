@@ -120,14 +120,6 @@ def test_too_many_queries(draw: Callable[[int], object]) -> None:
         draw(10_000_001)
 
 
-def test_chosen_queries() -> None:
-    queries = Queries(generate_shapes(6, 0), torch.arange(6).view(3, 2), torch.arange(3), torch.empty(3, 0).long())
-    for chosen in (torch.tensor([0, 2]), torch.tensor([True, False, True])):
-        some = queries.rows(chosen)
-        assert some.images is queries.images
-        assert (some.index.tolist(), some.answers.tolist(), some.observed.shape) == ([[0, 1], [4, 5]], [0, 2], (2, 0))
-
-
 def test_length() -> None:
     index = draw_tuples(6, 2, 0, 0)
     assert len(Queries(generate_shapes(6, 0), index, torch.zeros(3).long(), torch.empty(3, 0).long())) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from inspected_runs import SHORTCUT, Reader, assignment, half, reading, with_pretraining, write_assignment
+from assignment_files import assignment, write_assignment
+from inspected_runs import SHORTCUT, Reader, half, reading, with_pretraining
 
 from nesy_gedi.concepts import optimal_maps
 from nesy_gedi.data import ImageSet
@@ -21,9 +23,11 @@ from nesy_gedi.logic.program import Program
 from nesy_gedi.reports import inspection as inspecting
 from nesy_gedi.reports.html import render
 from nesy_gedi.reports.inspection import MIXED, Inspection, document_of, inspect, inspect_run
+from nesy_gedi.training import training
 from nesy_gedi.training.evaluation import measure
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from nesy_gedi.training.runs import ProgramRun
+from nesy_gedi.training.task import Task
 from nesy_gedi.training.training import Trained, train
 
 IDENTITY = (0, 1, 2, 3, 4)
@@ -50,9 +54,9 @@ def page(full: Inspection) -> str:
 
 
 def test_a_shortcut_is_recognised(full: Inspection) -> None:
-    assert full.nearest.maps == {"digit_net": SHORTCUT}
-    assert (full.nearest.identity, full.nearest.distance, full.altered) == (False, 0.0, 0)
-    assert (full.optimal.count, full.optimal.one_to_one, full.optimal.complete) == (3, 1, True)
+    assert full.nearest_map.maps == {"digit_net": SHORTCUT}
+    assert (full.nearest_map.identity, full.nearest_map.distance, full.tuples_answered_wrong) == (False, 0.0, 0)
+    assert (full.optimal_maps.count, full.optimal_maps.one_to_one, full.optimal_maps.exact) == (3, 1, True)
     said = " ".join(full.statements())
     assert "the reasoning shortcut 01323 (2->3, 3->2, 4->3)" in said
     assert "2 and 4 are both read as 3" in said
@@ -72,18 +76,21 @@ def test_other_maps_are_compared_by_images(
     trained: Trained, reads: tuple[int, ...], kind: str, identity: bool, distance: float
 ) -> None:
     found = inspect(reading(trained, reads))
-    assert found.seen["digit_net"].learned.kind == kind
-    assert (found.nearest.identity, found.nearest.distance) == (identity, pytest.approx(distance))
-    assert (found.altered == 0) == (distance == 0.0)
+    assert found.readings["digit_net"].learned.kind == kind
+    assert (found.nearest_map.identity, found.nearest_map.distance) == (identity, pytest.approx(distance))
+    assert (found.tuples_answered_wrong == 0) == (distance == 0.0)
 
 
 def test_the_document_keeps_the_contract(full: Inspection) -> None:
     document = json.loads(json.dumps(document_of(full, Path("somewhere/inspect.html")), allow_nan=False))
     assert (document["version"], document["report"]) == (1, "somewhere/inspect.html")
     assert document["learned_map"] == {"digit_net": dict(zip("01234", "01323", strict=True))}
-    nearest = document["nearest_shortcut"]
+    assert document["metrics"]["networks"]["digit_net"]["learned_map"] == document["learned_map"]["digit_net"]
+    nearest, optimal = document["nearest_map"], document["optimal_maps"]
     assert nearest["maps"] == document["learned_map"]
-    assert (nearest["identity"], nearest["optimal_maps"], nearest["exact"]) == (False, 3, True)
+    assert (nearest["identity"], nearest["distance"], nearest["tuples_answered_wrong"]) == (False, 0.0, 0)
+    assert document["nearest_shortcut"] == nearest  # the identity is none
+    assert (optimal["count"], optimal["exact"], optimal["one_to_one"], optimal["tuples"]) == (3, True, 1, 7)
     assert document["confusion"]["digit_net"] == document["metrics"]["networks"]["digit_net"]["confusion"]
     concepts = {concept["symbol"]: concept for concept in document["concepts"]}
     assert [concepts[symbol]["clusters"] for symbol in "01234"] == [[0, 6], [1], [3], [2, 4], [5]]
@@ -103,6 +110,8 @@ def test_a_run_without_clusters_has_none(trained: Trained) -> None:
     found = inspect(reading(trained, IDENTITY))
     document = document_of(found, Path("inspect.html"))
     assert document["assignment"] is None
+    assert document["nearest_map"]["identity"]
+    assert document["nearest_shortcut"] is None
     assert document["pretraining"] == {}
     assert {concept["clusters"] for concept in document["concepts"]} == {None}
     page = render(found)
@@ -114,13 +123,37 @@ def test_a_run_without_clusters_has_none(trained: Trained) -> None:
 def test_inspecting_the_folder_measures_it_again(trained: Trained) -> None:
     found = inspect_run(trained.run.path, device="cpu")
     assert found.trained.document["metrics"] == trained.document["metrics"]
-    assert found.nearest == inspect(trained).nearest
+    assert found.nearest_map == inspect(trained).nearest_map
+
+
+def test_images_are_read_and_drawn_once(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counter[str]()
+
+    def count(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            counts[what] += 1
+            return function(*arguments, **options)
+
+        return counted
+
+    monkeypatch.setattr(training, "load_images", count("read", training.load_images))
+    monkeypatch.setattr(Task, "queries", count("drawn", Task.queries))
+    inspect(trained)
+    assert not counts  # training has done so
+    again = training.evaluate(trained.run.path, device="cpu")
+    assert counts == {"read": 1}  # what is only measured needs no training queries
+    found = inspect(again)
+    inspect(again)
+    assert counts == {"read": 1, "drawn": 1}
+    for own, other in ((again.splits.train, trained.splits.train), (again.splits.test, trained.splits.test)):
+        assert own.index.tolist() == other.index.tolist()
+    assert torch.equal(found.training_images.images, trained.splits.pool.images)
 
 
 def test_a_symbol_that_is_never_read_has_no_confidence(trained: Trained) -> None:
     found = inspect(reading(trained, (0, 0, 0, 0, 0)))
-    without_slips = replace(found.seen["digit_net"], probabilities=torch.eye(5)[torch.zeros(180, dtype=torch.long)])
-    found = replace(found, seen={"digit_net": replace(without_slips, truth=without_slips.truth[:180])})
+    without_slips = replace(found.readings["digit_net"], probabilities=torch.eye(5)[torch.zeros(180, dtype=torch.long)])
+    found = replace(found, readings={"digit_net": replace(without_slips, truth=without_slips.truth[:180])})
     concepts = document_of(found, Path("inspect.html"))["concepts"]
     assert [concept["confidence"] for concept in concepts] == [1.0, None, None, None, None]
     assert [concept["share"] for concept in concepts] == [1.0, 0.0, 0.0, 0.0, 0.0]
@@ -132,9 +165,39 @@ def test_an_optimal_map_need_not_be_listed_to_be_recognised(trained: Trained, mo
 
     monkeypatch.setattr(inspecting, "find_optimal_maps", one)
     found = inspect(reading(trained, SHORTCUT))
-    assert (len(found.optimal.maps), found.optimal.complete) == (1, False)
-    assert (found.nearest.maps, found.nearest.distance) == ({"digit_net": SHORTCUT}, 0.0)
+    assert (len(found.optimal_maps.maps), found.optimal_maps.exact) == (1, False)
+    assert (found.nearest_map.maps, found.nearest_map.distance) == ({"digit_net": SHORTCUT}, 0.0)
     assert "At least 1 way" in " ".join(found.statements())
+
+
+def test_clusters_are_advised_where_they_suit(full: Inspection, trained: Trained) -> None:
+    def advised(found: Inspection) -> bool:
+        return any("--method clusters" in sentence for sentence in found.statements())
+
+    found = inspect(reading(trained, SHORTCUT))
+    assert advised(found)
+    assert not advised(full)  # it began as clusters
+    assert not advised(inspect(reading(trained, IDENTITY)))
+    points = replace(found.training_images, images=found.training_images.images.flatten(1).float())
+    assert not advised(replace(found, training_images=points))
+    assert not advised(replace(found, readings=found.readings | {"other_net": found.readings["digit_net"]}))
+
+
+def test_the_keys_are_documented(full: Inspection) -> None:
+    """As are those of the objects in it, as far as they are the document's own."""
+    table = (Path(__file__).parents[2] / "docs/inspect.md").read_text(encoding="utf-8").split("## As JSON")[1]
+    rows = [row.split("|")[1:3] for row in table.splitlines() if row.startswith("| `")]
+    document = document_of(full, Path("inspect.html"))
+    documented = {key: told for keys, told in rows for key in re.findall(r"`(\w+)(?:\[\])?`", keys)}
+    assert documented.keys() == document.keys()
+    for key, inside in [
+        ("concepts", document["concepts"][0]),
+        ("verdicts", document["verdicts"]["digit_net"]),
+        ("nearest_map", document["nearest_map"]),
+        ("optimal_maps", document["optimal_maps"]),
+        ("calibration", document["calibration"]["digit_net"]),
+    ]:
+        assert inside.keys() <= set(re.findall(r"`(\w+)`", documented[key])), key
 
 
 EITHER = """
@@ -170,7 +233,7 @@ def test_networks_that_make_up_for_each_other_are_found_out(tmp_path: Path) -> N
     )  # fmt: skip
     metrics = measure(task, readers, trained.queries, torch.device("cpu"))
     found = inspect(replace(trained, networks=readers, document=trained.document | {"metrics": metrics}))
-    assert found.together == (("person_net", "siren_net"),)
+    assert found.mixing_not_counted == (("person_net", "siren_net"),)
     # By hand: how often each pair of readings comes about if these depend on the own symbol alone.
     confusion = {
         name: torch.tensor(metrics["networks"][name]["confusion"]).double() for name in ("person_net", "siren_net")
@@ -183,15 +246,18 @@ def test_networks_that_make_up_for_each_other_are_found_out(tmp_path: Path) -> N
         yes = p * (1 - s) + (1 - p) * s * red
         expects = (int(true["person_net"][x]), int(true["siren_net"][x]))
         right += yes if expects == (1, 0) or (expects == (0, 1) and red) else 1 - yes
-    assert found.unrelated == pytest.approx(right / len(seen))
-    assert metrics["answer_accuracy"] - found.unrelated > MIXED
+    assert found.answer_accuracy_unmixed == pytest.approx(right / len(seen))
+    assert metrics["answer_accuracy"] - found.answer_accuracy_unmixed > MIXED
     said = " ".join(found.statements())
-    assert f"leave {found.unrelated:.1%} of the test answers right, but {metrics['answer_accuracy']:.1%} are" in said
+    assert (
+        f"leave {found.answer_accuracy_unmixed:.1%} of the test answers right, but {metrics['answer_accuracy']:.1%} are"
+        in said
+    )
     assert "mix attributes are not counted, and there may be many: person_net and siren_net look at" in said
-    nearest = document_of(found, Path("inspect.html"))["nearest_shortcut"]
-    assert nearest["family"] == "shared"
-    assert nearest["mixing_not_counted"] == [["person_net", "siren_net"]]
-    assert nearest["answer_accuracy_unmixed"] == found.unrelated
+    optimal = document_of(found, Path("inspect.html"))["optimal_maps"]
+    assert optimal["family"] == "shared"
+    assert optimal["mixing_not_counted"] == [["person_net", "siren_net"]]
+    assert optimal["answer_accuracy_unmixed"] == found.answer_accuracy_unmixed
     assert "person_net and siren_net look at the same images and may mix" in text_of(render(found), "Learned symbols")
 
 
@@ -223,7 +289,7 @@ def test_few_images_read_right_are_not_right(trained: Trained) -> None:
     metrics = measure(trained.task, torch.nn.ModuleDict({"digit_net": reader}), trained.queries, torch.device("cpu"))
     networks = torch.nn.ModuleDict({"digit_net": reader})
     found = inspect(replace(trained, networks=networks, document=trained.document | {"metrics": metrics}))
-    assert found.seen["digit_net"].learned.kind == "blurred"
+    assert found.readings["digit_net"].learned.kind == "blurred"
     assert metrics["concept_accuracy"] == pytest.approx(found.follows)
     said = " ".join(found.statements())
     assert f"only {found.follows:.1%} of the images are read as the symbol they are" in said
@@ -235,13 +301,13 @@ def test_few_images_read_right_are_not_right(trained: Trained) -> None:
 
 def test_a_label_settles_the_symbols(trained: Trained) -> None:
     recipe = trained.task.recipe
-    labelled = replace(recipe.networks["digit_net"], labels=("4=1", "3 = 0"))
+    labelled = replace(recipe.networks["digit_net"], labels=("4=1", "3 = 00"))
     told = reading(trained, IDENTITY)
     task = told.task
     before = task.recipe
     try:
         task.recipe = replace(recipe, networks={"digit_net": labelled})
-        assert inspect(told).optimal.count == 1
+        assert inspect(told).optimal_maps.count == 1
     finally:
         task.recipe = before
 

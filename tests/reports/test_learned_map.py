@@ -13,7 +13,7 @@ from nesy_gedi.reports.learned_map import (
     describe_nearest,
     describe_optimal,
     learned_map,
-    listing,
+    named,
     number_in_words,
     spelled,
 )
@@ -87,8 +87,8 @@ def test_maps_are_spelled_as_short_as_can_be() -> None:
     assert spelled({"light": (0, 1), "net": (0, 1)}, domains) == "all as they are"
 
 
-def optimal(*maps: dict[str, tuple[int, ...]], complete: bool = True) -> OptimalMaps:
-    return OptimalMaps(maps, complete, 4, DOMAINS)
+def optimal(*maps: dict[str, tuple[int, ...]], exact: bool = True) -> OptimalMaps:
+    return OptimalMaps(maps, exact, 4, DOMAINS)
 
 
 def test_the_nearest_shortcut_is_named() -> None:
@@ -117,7 +117,7 @@ def test_what_else_would_fit_is_counted() -> None:
     two = describe_optimal(optimal(IDENTITY, MERGING))
     assert two.startswith("2 ways of reading the symbols, the right one among them")
     assert "1 of them one to one" in two
-    cut = describe_optimal(optimal(IDENTITY, MERGING, complete=False))
+    cut = describe_optimal(optimal(IDENTITY, MERGING, exact=False))
     assert cut.startswith("At least 2 ways")
     assert "There may be more" in cut
     unseen = describe_optimal(optimal({"net": (0, UNSEEN, UNSEEN)}))
@@ -139,7 +139,7 @@ def test_shortcuts_that_mix_attributes_are_said_not_to_be_counted() -> None:
 
 def test_numbers_and_lists_in_words() -> None:
     assert [number_in_words(count) for count in (36, 12345, 10**78)] == ["36", "12,345", "10^78.0"]
-    assert [listing(items) for items in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert [named(items) for items in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_of_a_hundred_symbols_not_all_are_named() -> None:
@@ -149,5 +149,5 @@ def test_of_a_hundred_symbols_not_all_are_named() -> None:
     assert "18->19 and 81 more. 0.0% of the images" in said
     maps = {"net": tuple((k + 1) % 100 for k in range(100))}
     assert spelled(maps, {"net": domain}).endswith("18->19, 81 more")
-    assert listing([str(k) for k in range(20)]).endswith("18 and 19")
-    assert listing([str(k) for k in range(21)]).endswith("18 and 2 more")
+    assert named([str(k) for k in range(20)]).endswith("18 and 19")
+    assert named([str(k) for k in range(21)]).endswith("18 and 2 more")

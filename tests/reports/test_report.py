@@ -16,10 +16,11 @@ from PIL import Image
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.reports import html
-from nesy_gedi.reports.gallery import GAP, TILE, look, probabilities_of, sheet
+from nesy_gedi.reports.gallery import GAP, TILE, groups_by_symbol, sheet
 from nesy_gedi.reports.html import write_report
 from nesy_gedi.reports.inspection import inspect
 from nesy_gedi.training.bundled import find_program
+from nesy_gedi.training.evaluation import probabilities_of
 from nesy_gedi.training.recipe import load_recipe
 from nesy_gedi.training.training import Trained, evaluate, train
 
@@ -59,7 +60,7 @@ def test_the_report_shows_every_symbol_and_the_figures(trained: Trained) -> None
 def test_symbols_share_out_the_images(trained: Trained) -> None:
     images, domain = trained.queries.images, trained.task.program.networks["light_net"]
     probabilities = probabilities_of(trained.networks["light_net"], images.images)
-    symbols = look(images.images, probabilities, trained.task.symbols("light_net", images), domain)
+    symbols = groups_by_symbol(images.images, probabilities, trained.task.symbols("light_net", images), domain)
     assert [symbol.name for symbol in symbols] == ["red", "amber", "green"]
     assert sum(symbol.share for symbol in symbols) == pytest.approx(1.0)
     assert sum(symbol.true_share for symbol in symbols) == pytest.approx(1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from nesy_gedi.data.views import Augmentation
 from nesy_gedi.logic.program import Program
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.cotraining import CotrainingWork, check_cotraining, pool
+from nesy_gedi.training.cotraining import CotrainingWork
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.planning import plan
 from nesy_gedi.training.recipe import CotrainingRecipe, DataRecipe, NetworkRecipe, Recipe
@@ -67,18 +66,14 @@ def make_work(
     fabric: Fabric,
     *,
     program: Program | None = None,
-    priors: Mapping[str, Tensor] | None = None,
 ) -> CotrainingWork:
     task = Task(program or addition(FOUR), recipe)
     splits = task.queries(images)
-    task.recipe = plan(task, splits)
-    check_cotraining(task, splits)
+    task = task.with_recipe(plan(task, splits))
     labelled = read_labels(task, splits.pool)
     networks = task.perceptions(images.train.shape, images.train.images)
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
-    return CotrainingWork(
-        task, wrapped, splits, fabric, labelled, unlabelled=pool(task, splits), priors=priors or {}, selects=True
-    )
+    return CotrainingWork(task, wrapped, splits, fabric, labelled)
 
 
 def perception_of(work: CotrainingWork, name: str = "digit_net") -> Perception:

@@ -37,7 +37,7 @@ from nesy_gedi.objectives import OBJECTIVES, Gedi
 from nesy_gedi.training.answers import model_tensors
 from nesy_gedi.training.bundled import find_program
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.cotraining import LOG_PROBABILITY_FLOOR, Cotrained, pool
+from nesy_gedi.training.cotraining import OBJECTIVE_FLOOR, Cotrained, pool
 from nesy_gedi.training.devices import make_fabric
 from nesy_gedi.training.labels import Labelled, read_labels
 from nesy_gedi.training.recipe import NetworkRecipe, load_recipe
@@ -63,10 +63,10 @@ def test_gradients_of_answers_objective_and_labels_add_up(
     schedule: str, progress: float, weight: float, digits: ImageSplits, fabric: Fabric
 ) -> None:
     recipe = unnormalised(weight=0.7, schedule=schedule, views="neighbours", constants={"prior_weight": 1.0})
-    network = replace(recipe.networks["digit_net"], labels=("3=2", "0=1"))
     prior = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+    network = replace(recipe.networks["digit_net"], labels=("3=2", "0=1"), prior=tuple(prior.tolist()))
     recipe = replace(recipe, networks={"digit_net": network})
-    work = make_work(recipe, digits, fabric, priors={"digit_net": prior})
+    work = make_work(recipe, digits, fabric)
     rows = torch.arange(20)
     partner = (torch.arange(len(work.images)) * 7 + 1) % len(work.images)
     work.neighbours["digit_net"] = partner[:, None]  # one each: nothing is left to chance
@@ -148,18 +148,34 @@ def test_gedi_sees_the_probabilities_of_the_symbols(kind: str, temperature: floa
         expected = perception(images)
         first, second = (objective.log_probabilities(view) for view in outputs["projection"])
     torch.testing.assert_close(seen, expected[:20])
-    floored = expected.clamp_min(LOG_PROBABILITY_FLOOR)
+    floored = expected.clamp_min(OBJECTIVE_FLOOR)
     torch.testing.assert_close(torch.cat([first, second]), floored[10:], rtol=1e-5, atol=1e-5)
     assert both.own_parameters() == []
     assert {name for name in both.own_tensors() if not name.startswith("objective.")} == set()
 
 
-@pytest.mark.parametrize(("prior", "expected"), [(None, [0.25] * 4), ([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4])])
+@pytest.mark.parametrize("dead", [-10.0, -40.0])
+def test_a_symbol_that_no_image_has_is_pulled_back(dead: float, digits: ImageSplits) -> None:
+    """However improbable: the prior's gradient on it, summed over images, is that of one symbol of four."""
+    head = nn.Linear(64, 4)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, dead]))
+    perception = Perception(nn.Flatten(), head, "0123", image_shape=digits.train.shape)
+    objective = Gedi(4, prior_weight=1.0)
+    both = Cotrained(perception, objective, SMALL.cotraining).eval()
+    _, outputs = both(digits.train.images[:2], digits.train.images[2:32], digits.train.images[32:62])
+    objective.terms(**outputs)["prior"].backward()
+    assert head.bias.grad is not None
+    assert float(head.bias.grad[3]) == pytest.approx(-0.25, rel=1e-3)
+
+
+@pytest.mark.parametrize(("prior", "expected"), [((), [0.25] * 4), ((0.1, 0.2, 0.3, 0.4), [0.1, 0.2, 0.3, 0.4])])
 def test_its_prior_is_the_one_given(
-    prior: list[float] | None, expected: list[float], digits: ImageSplits, fabric: Fabric
+    prior: tuple[float, ...], expected: list[float], digits: ImageSplits, fabric: Fabric
 ) -> None:
-    priors = {} if prior is None else {"digit_net": torch.tensor(prior, dtype=torch.float64)}
-    work = make_work(SMALL, digits, fabric, priors=priors)
+    network = replace(SMALL.networks["digit_net"], prior=prior)
+    work = make_work(replace(SMALL, networks={"digit_net": network}), digits, fabric)
     assert work.cotrained["digit_net"].objective.get_buffer("prior").tolist() == pytest.approx(expected)
 
 

@@ -328,6 +328,20 @@ def test_opposite_readings_of_bits_answer_every_xor(fabric: Fabric) -> None:
     assert rank == pytest.approx((1.0, EnsembleRecipe.disagreement * math.log(2)))
 
 
+def test_an_ensemble_is_measured_by_one_look(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task(Program(XOR), Recipe(query="xor(X, Y, Z)", ensemble=EnsembleRecipe(members=2)))
+    queries = task.label(numbered(torch.tensor([0, 1] * 4), names=("0", "1")), torch.tensor([[0, 1], [2, 5]]), 0)
+    looks: list[int] = []
+
+    def look(head: Readings, features: Tensor) -> Tensor:
+        looks.append(len(features))
+        return torch.stack([member(features.view(-1, 1, 2, 2)) for member in head.members])
+
+    monkeypatch.setattr(Readings, "log_probabilities", look)
+    measure_run(task, reads(task, "bit_net", [[0, 1], [1, 0]], fabric), queries, fabric)
+    assert looks == [4]
+
+
 def test_an_ensemble_answers_with_its_average(fabric: Fabric) -> None:
     """Two of three members are sure of one answer; that the third is right does not help."""
     task = Task(addition(), replace(SMALL, ensemble=EnsembleRecipe(members=3)))

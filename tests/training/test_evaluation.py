@@ -16,7 +16,7 @@ from nesy_gedi.data import ImageSet, Labels, Outside, Queries
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training import evaluation
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.evaluation import measure, perceive, validate
+from nesy_gedi.training.evaluation import in_batches, measure, perceive, validate
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
 from nesy_gedi.training.task import Task
 
@@ -220,8 +220,8 @@ def test_details_of_a_known_network() -> None:
     entropy = -0.91 * math.log(0.91) - 0.09 * math.log(0.01)
     assert found["concept_entropy"] == pytest.approx(entropy, abs=1e-6)
     assert found["marginal_divergence"] == pytest.approx(0.0, abs=1e-6)  # swapping keeps the frequencies
-    learned = found["networks"]["digit_net"]["empirical_map"]
-    assert learned == {str(k): {"symbol": str(name), "share": 1.0} for k, name in enumerate(SWAPPED)}
+    learned = found["networks"]["digit_net"]["learned_map"]
+    assert learned == {str(k): str(name) for k, name in enumerate(SWAPPED)}
     merged = measure(task, nn.ModuleDict({"digit_net": Reads(MERGED)}), queries, CPU)
     assert merged["concept_collapse"] == pytest.approx(0.1)
     # Zeros and ones are read as 0 with 0.91, all others as 0 with 0.01; nothing is ever read as 1 but with 0.01.
@@ -232,7 +232,7 @@ def test_details_of_a_known_network() -> None:
 def test_a_symbol_that_does_not_occur_has_no_reading() -> None:
     task, networks, _ = set_up(ADDITION, "addition(X, Y, S)", TRUE_NAMES, 2)
     queries = task.label(numbers(1), torch.tensor([[1, 2], [2, 2]]), 0)
-    learned = measure(task, networks, queries, CPU)["networks"]["digit_net"]["empirical_map"]
+    learned = measure(task, networks, queries, CPU)["networks"]["digit_net"]["learned_map"]
     assert [symbol for symbol, reading in learned.items() if reading is not None] == ["1", "2"]
     assert json.loads(json.dumps(learned)) == learned
 
@@ -259,3 +259,22 @@ def test_the_clock_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waited == [torch.device("cuda:1")] * 2
     Clock(CPU).lap("one")
     assert len(waited) == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_images_in_batches_are_what_they_are_together(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    monkeypatch.setattr(evaluation, "IMAGES_BATCH", 4)
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3)).train(training)
+    images = torch.randn(10, 1, 2, 2)
+    found = in_batches(network, images)
+    assert network.training == training
+    assert not found.requires_grad
+    torch.testing.assert_close(found, network.eval()(images))
+    sizes: list[int] = []
+
+    def first(batch: Tensor) -> Tensor:
+        sizes.append(len(batch))
+        return batch[:, 0, 0, :1]
+
+    assert torch.equal(in_batches(network, images, first), images[:, 0, 0, :1])
+    assert sizes == [4, 4, 2]

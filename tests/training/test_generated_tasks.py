@@ -163,7 +163,7 @@ def test_every_figure_is_the_rules(kandinsky: Task, figure: Tensor) -> None:
     assert len(figure.unique()) == 18 == len(kandinsky.reasoner.answers)
 
 
-def test_four_groundings_of_kandinsky_fit(kandinsky: Task, figure: Tensor) -> None:
+def test_four_maps_of_kandinsky_fit(kandinsky: Task, figure: Tensor) -> None:
     """Each network reads its own attribute: 27 * 27 ways. Circle and square may change places, amber and green too."""
     truth = torch.cartesian_prod(*[torch.arange(3)] * 6)
     own = maps(3, 3)
@@ -184,7 +184,7 @@ def test_four_groundings_of_kandinsky_fit(kandinsky: Task, figure: Tensor) -> No
 
 
 def test_neither_network_of_kandinsky_can_read_the_other_attribute(kandinsky: Task, figure: Tensor) -> None:
-    """Each network may read anything of the whole object: 3 ** 9 ways for each, and the same four groundings remain."""
+    """Each network may read anything of the whole object: 3 ** 9 ways for each, and the same four maps remain."""
     answers = [answer.split(",") for answer in kandinsky.reasoner.answers]
     objects = maps(9, 3)  # shape * 3 + colour
     triples = torch.cartesian_prod(*[torch.arange(9)] * 3)

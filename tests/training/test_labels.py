@@ -16,7 +16,7 @@ from nesy_gedi.data import ImageSet, ImageSplits, load_images
 from nesy_gedi.errors import DataError, RecipeError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.bundled import find_program
-from nesy_gedi.training.labels import LABELLED_BATCH, Labelled, absolute_label, read_labels
+from nesy_gedi.training.labels import LABELLED_BATCH, Labelled, absolute_label, parse_label, read_labels, told_symbols
 from nesy_gedi.training.recipe import NetworkRecipe, load_recipe
 from nesy_gedi.training.task import Task
 
@@ -218,3 +218,29 @@ def test_a_step_looks_at_a_batch_of_many_labels(digits: ImageSplits) -> None:
     assert len(some) == LABELLED_BATCH
     assert len(set(some.symbols.tolist())) == LABELLED_BATCH
     assert torch.equal(some.images, many.images[some.symbols])
+
+
+# -- what an entry says ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "label"),
+    [
+        ("3=2", ("3", 2)),
+        (" 3 = 007 ", ("3", 7)),
+        ("3=00", ("3", 0)),
+        ("3=a=b.png", ("3", Path("a=b.png"))),
+        ("3=-1", ("3", Path("-1"))),
+        ("3", None),
+        ("3=", None),
+        ("=2", None),
+        ("", None),
+    ],
+)
+def test_an_entry_is_a_count_or_a_file(entry: str, label: tuple[str, int | Path] | None) -> None:
+    assert parse_label(entry) == label
+
+
+def test_only_labels_of_some_image_tell_a_symbol() -> None:
+    networks = {"digit_net": NetworkRecipe(labels=("3=2", "4=0", "5=00", " 6 = six.png "))}
+    assert told_symbols(Task(addition(), replace(SMALL, networks=networks)), "digit_net") == {3, 6}

@@ -159,7 +159,7 @@ def test_listener_and_metrics(tmp_path: Path) -> None:
     assert kinds == ["started", *(["step"] * STEPS + ["epoch"]) * 3, "finished"]
     facts = recorder.calls[0][1]
     assert (facts["train"], facts["validation"], facts["test"], facts["epochs"]) == (40, 16, 16, 3)
-    assert (facts["device"], facts["answers"], facts["method"]) == ("cpu", 19, "direct")
+    assert (facts["device"], facts["answers"], facts["circuit"]) == ("cpu", 19, "direct")
     steps = [call[1:4] for call in recorder.calls if call[0] == "step"]
     assert steps == [(epoch, step, STEPS) for epoch in (1, 2, 3) for step in range(1, STEPS + 1)]
     lines = [call[1] for call in recorder.calls if call[0] == "epoch"]

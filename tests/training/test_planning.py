@@ -20,10 +20,10 @@ from nesy_gedi.errors import NesyGediError, RecipeError, RunError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.adoption import adopt_pretrained
 from nesy_gedi.training.bundled import find_program
-from nesy_gedi.training.planning import FEW, plan, pretraining_of, with_absolute_paths
+from nesy_gedi.training.planning import FEW, LEFT_OPEN, is_left_open, plan, pretraining_of, with_absolute_paths
 from nesy_gedi.training.pretrain_recipe import load_pretrain_recipe
 from nesy_gedi.training.pretraining import Pretrained
-from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, load_recipe
+from nesy_gedi.training.recipe import CotrainingRecipe, DataRecipe, NetworkRecipe, Recipe, load_recipe
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.task import Task
 
@@ -123,6 +123,31 @@ def test_points_learn_from_answers_unless_asked_otherwise() -> None:
     pretraining = pretraining_of(task, "net", points.train)
     assert not pretraining.augmentation.moves
     assert (pretraining.network.encoder, pretraining.network.features) == ("mlp", 16)
+
+
+def test_what_is_left_open_is_planned(digits: ImageSplits) -> None:
+    def value(recipe: Recipe, key: str) -> Any:
+        found: Any = recipe
+        for part in key.replace("*", "digit_net").split("."):
+            found = found[part] if isinstance(found, dict) else getattr(found, part)
+        return found
+
+    before = replace(AUTO, networks={"digit_net": NetworkRecipe()}, cotraining=CotrainingRecipe(batch_size=64))
+    after = planned(before, digits)
+    for key in LEFT_OPEN:
+        named = key.replace("*", "digit_net")
+        assert is_left_open(named, value(before, key))
+        assert not is_left_open(named, value(after, key))
+    assert not is_left_open("cotraining.weight", 0)
+
+
+def test_a_prior_that_answers_cannot_tell_is_refused_before_training(digits: ImageSplits) -> None:
+    text = FOUR + "\n0.3 :: rain.\nwet :- rain.\nevidence(wet).\naddition(X, Y, 9) :- digit(X, 2), rain.\n"
+    with pytest.raises(RecipeError, match="the program states evidence") as caught:
+        planned(with_cotraining(prior="estimated"), digits, text)
+    assert caught.value.where == "cotraining.prior"
+    given = with_cotraining(with_network(prior=(0.25, 0.25, 0.25, 0.25)), prior="estimated")
+    assert planned(given, digits, text).cotraining.prior == "estimated"
 
 
 # -- the networks ------------------------------------------------------------------------------------------------------
@@ -303,6 +328,16 @@ def test_too_few_clusters_are_features_alone(digits: ImageSplits, tmp_path: Path
             "which of the 4 symbols each of 7 clusters stands for is not known",
             "networks.digit_net.clusters",
         ),
+        *(
+            (
+                with_cotraining(replace(CLUSTERED, method=method), objective="gedi"),
+                f'method = "{method}" has no objective beside the answers, not gedi',
+                "cotraining.objective",
+            )
+            for method in ("answers", "assignment")
+        ),
+        (with_cotraining(objective="simclr", prior="estimated"), "simclr has no prior", "cotraining.prior"),
+        (with_cotraining(batch_size=5000), "fewer than a batch of 5000", "cotraining.batch_size"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -364,4 +399,8 @@ def test_planning_draws_no_random_numbers(digits: ImageSplits) -> None:
     splits = task.queries(digits)
     state = torch.get_rng_state()
     plan(task, splits)
+    assert torch.equal(torch.get_rng_state(), state)
+    # An objective with prototypes and a decoder are both made to see whether they can be.
+    drawn = Task(addition(FOUR), with_cotraining(objective="swav", reconstruction=1.0))
+    plan(drawn, splits)
     assert torch.equal(torch.get_rng_state(), state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from small_pretraining import DIGITS, POINTS, copies, pretrain_small, with_objec
 from torch import Tensor, nn
 
 from nesy_gedi.data import ImageSplits
-from nesy_gedi.errors import UsageError
+from nesy_gedi.errors import RecipeError, UsageError
 from nesy_gedi.networks.perception import EncoderError
-from nesy_gedi.training.preparation import check_encoder, dry_run
+from nesy_gedi.training.preparation import check_encoder, dry_run, find_images
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe
 from nesy_gedi.training.pretrained import make_perception
 from nesy_gedi.training.recipe_files import write_recipe
@@ -49,6 +50,20 @@ def test_trying_an_encoder_leaves_no_trace(digits: ImageSplits, training: bool) 
     assert all(torch.equal(tensor, before[name]) for name, tensor in perception.state_dict().items())
     assert float(perception.encoder.norm.seen) == 0
     assert torch.equal(torch.get_rng_state(), random)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said", "hint"),
+    [
+        (("1", "2", "1"), "1 is named twice", "name it once"),
+        (("1", "22"), "22 is no class of class", "did you mean 2? valid: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        (("1",), "one class leaves nothing to tell apart", "name two or more"),
+    ],
+)
+def test_classes_that_cannot_be_chosen(classes: tuple[str, ...], said: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        find_images(replace(DIGITS, data=replace(DIGITS.data, classes=classes)), None, False)
+    assert (caught.value.message, caught.value.where, caught.value.hint) == (said, "data.classes", hint)
 
 
 class Changes(nn.Module):

@@ -202,9 +202,9 @@ def test_methods_that_find_the_meaning_by_themselves(method: str, pretrained: Pr
 
 def test_few_answers_do_not_make_clusters_of_them(pretrained: Pretrained, digits: ImageSplits) -> None:
     recipe = from_shots(pretrained.run.path, method="auto")
-    assert dry_run(addition(), recipe, device="cpu")["learning"] == "answers"
+    assert dry_run(addition(), recipe, device="cpu")["method"] == "answers"
     linear = replace(recipe, networks={"digit_net": replace(recipe.networks["digit_net"], head="linear")})
-    assert dry_run(addition(), linear, device="cpu")["learning"] == "clusters"
+    assert dry_run(addition(), linear, device="cpu")["method"] == "clusters"
 
 
 def test_images_that_look_the_same_to_the_encoder(tmp_path: Path) -> None:

@@ -189,8 +189,14 @@ def test_a_mistake_in_the_file_is_reported_there_beside_overrides(tmp_path: Path
 
 def test_a_recipe_made_by_hand_is_checked() -> None:
     check_recipe(Recipe())
-    with pytest.raises(RecipeError, match=r"training\.batch_size: training\.batch_size must be positive, not 0"):
+    with pytest.raises(
+        RecipeError, match=r"training\.batch_size: training\.batch_size must be positive, not 0"
+    ) as caught:
         check_recipe(Recipe(training=TrainingRecipe(batch_size=0)))
+    assert caught.value.hint == "leave it out for the default, 32"
+    with pytest.raises(RecipeError, match=r"networks\.net\.width must be zero or more") as caught:
+        check_recipe(Recipe(networks={"net": NetworkRecipe(width=-1)}))
+    assert caught.value.hint == "leave it out for the default, 0"
 
 
 NOT_TOML = [

@@ -72,8 +72,8 @@ def test_either_shortcut_of_half(seen_as: list[int]) -> None:
     assert seen["queries"] == 3 * 60
     right = sum(seen_as[a] + seen_as[b] == a + b for a, b in ((1, 4), (4, 1), (3, 3)))
     assert seen["answer_accuracy"] == pytest.approx(right / 3)
-    learned = found["networks"]["digit_net"]["empirical_map"]
-    assert learned == {str(k): {"symbol": str(symbol), "share": 1.0} for k, symbol in enumerate(seen_as)}
+    learned = found["networks"]["digit_net"]["learned_map"]
+    assert learned == {str(k): str(symbol) for k, symbol in enumerate(seen_as)}
 
 
 def test_the_bijective_shortcut_of_evenodd() -> None:
@@ -168,7 +168,7 @@ def test_the_search_for_optimal_maps_counts_the_same(name: str, query: str, coun
     assert task.support is not None
     symbols = {(each.network, *each.slots): task.support[:, k] for k, each in enumerate(task.concepts)}
     found = find_optimal_maps(task.reasoner, symbols, seconds=600.0)
-    assert (found.count, found.one_to_one, found.complete) == (count, one_to_one, True)
+    assert (found.count, found.one_to_one, found.exact) == (count, one_to_one, True)
 
 
 @pytest.mark.parametrize("name", ["product", "comparison"])

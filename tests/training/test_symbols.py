@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -393,7 +394,7 @@ def test_a_damaged_assignment(damage: Callable[[Path], None], through: Trained, 
     with pytest.raises(RunError, match=r"assignment\.json is damaged") as caught:
         train_symbols(None, run.recipe(), resume=run.path)
     assert caught.value.where == str(run.path)
-    assert "remove it" in str(caught.value.hint)
+    assert "move it away" in str(caught.value.hint)
     assert run.assignment_file.read_bytes() == before
 
 
@@ -497,7 +498,8 @@ def test_what_answers_cost(clusters: Path, tmp_path: Path) -> None:
     sums = torch.tensor([int(trained.task.reasoner.answers[k]) for k in splits.train.answers])
     assert found["nats_an_answer"]["chance"] == pytest.approx(-float(chance[sums].mean()))
     assert found["nats_an_answer"]["certain"] == pytest.approx(0.0, abs=1e-9)
-    assert found["nats_an_answer"]["best"] == pytest.approx(-found["log_likelihood"] / 40)
+    # An answer that meets a misread image costs no more than by chance.
+    assert 0.0 < found["nats_an_answer"]["best"] <= -found["log_likelihood"] / 40 + 1e-9
 
 
 def both(trained: Trained) -> tuple[Any, Any]:
@@ -519,19 +521,29 @@ def test_a_random_program_costs_its_own_randomness() -> None:
     entropy = -(0.3 * torch.tensor(0.3).log() + 0.7 * torch.tensor(0.7).log())
     costs = assigning._costs(task, found, log_q, {}, torch.zeros(8, dtype=torch.long))
     assert costs["certain"].tolist() == pytest.approx([float(entropy)] * 8)
+    # Answers as they would be drawn, of clusters that are right and of some that say nothing about four images in ten.
+    sums = torch.tensor([a + b for a, b in zip(range(4), reversed(range(4)), strict=True)]).repeat(25)
+    slips = torch.arange(100) % 10 < 3
+    drawn = torch.where(slips, task.reasoner.index(9), torch.tensor([task.reasoner.index(int(k)) for k in sums]))
+    right = {("digit_net", "X"): sure[:4].repeat(25, 1), ("digit_net", "Y"): sure[:4].flip(0).repeat(25, 1)}
+    blurred = {
+        key: torch.where((torch.arange(100) % 5 < 2)[:, None], math.log(0.25), value) for key, value in right.items()
+    }
+    assert not assigning._unlikely(**assigning._costs(task, found, right, {}, drawn))
+    assert assigning._unlikely(**assigning._costs(task, found, blurred, {}, drawn))
 
 
 def test_a_few_images_misread_with_confidence_do_not_make_answers_unlikely() -> None:
     chance, certain = torch.full((30,), 2.8), torch.zeros(30)
     few, many = torch.full((30,), 0.05), torch.full((30,), 0.05)
-    few[:3] = 20.0
+    few[:3] = 2.8  # no answer costs more than chance
     many[:12] = 2.8
     assert not assigning._unlikely(few, certain, chance)
     assert assigning._unlikely(many, certain, chance)
     assert not assigning._unlikely(many[:3], certain[:3], chance[:3] * 0.0)  # answers say nothing
     # Two of five say little: that many are misread now and then by clusters that are right.
-    assert not assigning._unlikely(torch.tensor([9.0, 9.0, 0.0, 0.0, 0.0]), torch.zeros(5), torch.full((5,), 2.8))
-    assert assigning._unlikely(torch.full((5,), 9.0), torch.zeros(5), torch.full((5,), 2.8))
+    assert not assigning._unlikely(torch.tensor([2.8, 2.8, 0.0, 0.0, 0.0]), torch.zeros(5), torch.full((5,), 2.8))
+    assert assigning._unlikely(torch.full((5,), 2.8), torch.zeros(5), torch.full((5,), 2.8))
 
 
 # -- few answers, and labels -------------------------------------------------------------------------------------------

@@ -330,6 +330,7 @@ def test_no_task(text: str, recipe: Recipe, message: str) -> None:
     with pytest.raises(NesyGediError) as caught:
         Task(Program(text), recipe)
     assert message in caught.value.message
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["t", "type", "'my.net'", "training"])

@@ -188,7 +188,14 @@ def test_a_dry_run_tells_everything_and_writes_nothing(tmp_path: Path) -> None:
     told = dry_run(addition(), SMALL, device="cpu")
     assert {path.name for path in tmp_path.iterdir()} <= {"circuit-cache"}
     assert told["first_loss"] == pytest.approx(2.9, abs=1.0)
-    expected = {"version": 1, "device": "cpu", "query": SMALL.query, "answers": 19, "method": "direct"}
+    expected = {
+        "version": 1,
+        "device": "cpu",
+        "query": SMALL.query,
+        "answers": 19,
+        "method": "answers",
+        "circuit": "direct",
+    }
     expected |= {"train": 40, "validation": 16, "test": 16, "epochs": 3}
     assert expected.items() <= told.items()
     assert told["edges"] > told["nodes"] > 19

@@ -1,18 +1,22 @@
-"""Reads ``assignment.json`` of a run: which symbol each cluster stands for, and how sure that is."""
+"""``assignment.json`` of a run: which symbol each cluster stands for, and how sure that is. Written and read here alone."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nesy_gedi.errors import RunError
+from nesy_gedi.files import write_json
 from nesy_gedi.training.runs import ProgramRun
 
 ROW_SUM = 1e-3
 """How far a row of the posterior may sum from one."""
+
+IN_RESULT = ("networks", "gap", "exact", "near_ties", "labels_to_ask", "query_to_ask", "unlikely", "sentences")
+"""Its keys that a run's result repeats."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ class AssignmentRecord:
         sentences: what a person should know.
         alternatives: those of them that only spell out other assignments which fit as well.
         answers, labels: how many were observed.
+        unlikely: whether the answers are unlikely under every assignment.
         pretraining: network -> the folder, seen from the run, that its clusters come from.
+        time: part of the work -> seconds, over all sessions of the run.
         document: the file as it is.
     """
 
@@ -79,7 +85,9 @@ class AssignmentRecord:
     alternatives: tuple[str, ...]
     answers: int
     labels: int
+    unlikely: bool
     pretraining: Mapping[str, str]
+    time: Mapping[str, float]
     document: Mapping[str, Any]
 
     @property
@@ -87,12 +95,34 @@ class AssignmentRecord:
         """Whether it is proven that no other assignment fits about as well."""
         return self.exact and self.near_ties == 1 and not self.more_near_ties
 
+    def in_result(self) -> dict[str, Any]:
+        """What the run's result says of it."""
+        return {key: self.document[key] for key in IN_RESULT}
 
-def read_record(run: ProgramRun, domains: Mapping[str, tuple[str, ...]]) -> AssignmentRecord | None:
+
+def write_record(run: ProgramRun, document: dict[str, Any], domains: Mapping[str, tuple[str, ...]]) -> AssignmentRecord:
+    """Keep an assignment.
+
+    Args:
+        document: as the file is to be.
+        domains: network -> symbols, of the run's program.
+
+    Raises:
+        ValueError, KeyError, TypeError: what :func:`read_record` would call damaged.
+    """
+    record = _read(document, domains, ())
+    write_json(run.assignment_file, document)
+    return record
+
+
+def read_record(
+    run: ProgramRun, domains: Mapping[str, tuple[str, ...]], needed: Collection[str] = ()
+) -> AssignmentRecord | None:
     """The assignment of a run; None where it has none.
 
     Args:
         domains: network -> symbols, of the run's program.
+        needed: networks that it must be about.
 
     Raises:
         RunError: the file is damaged.
@@ -100,27 +130,25 @@ def read_record(run: ProgramRun, domains: Mapping[str, tuple[str, ...]]) -> Assi
     if not run.assignment_file.exists():
         return None
     try:
-        return _read(json.loads(run.assignment_file.read_text(encoding="utf-8")), domains)
+        return _read(json.loads(run.assignment_file.read_text(encoding="utf-8")), domains, needed)
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"there is no {error}" if isinstance(error, KeyError) else error
         raise RunError(
             f"assignment.json is damaged: {what}",
             where=str(run.path),
-            hint="restore the file, or train again; without it, move it away to see the rest",
+            hint="restore it, or move it away: an unfinished run finds the symbols again, a finished one is shown without it",
         ) from error
 
 
-def _read(found: Any, domains: Mapping[str, tuple[str, ...]]) -> AssignmentRecord:
-    _need(isinstance(found, dict), "it holds no object")
+def _read(found: Any, domains: Mapping[str, tuple[str, ...]], needed: Collection[str]) -> AssignmentRecord:
+    for key in IN_RESULT:
+        _need(key in _object(found), f"there is no {key!r}")
     networks = {name: _network(name, what, domains) for name, what in _object(found["networks"]).items()}
-    asked = []
-    for label in _array(found["labels_to_ask"], dict):
-        symbols = tuple(_array(label.get("symbols", []), str))
-        own = AskedLabel(str(label["network"]), label["cluster"], tuple(_array(label["typical"], int)), symbols)
-        _need(own.network in networks, f"a label is asked for of {own.network}, which is not among its networks")
-        clusters = len(networks[own.network].symbols)
-        _need(type(own.cluster) is int and 0 <= own.cluster < clusters, f"there is no cluster {own.cluster}")
-        asked.append(own)
+    for name in needed:
+        _need(name in networks, f"it says nothing of {name}")
+    pretraining = _object(found["pretraining"])
+    for name in networks:
+        _need(isinstance(pretraining[name], str), f"it does not say where the clusters of {name} come from")
     return AssignmentRecord(
         networks=networks,
         log_likelihood=_number(found["log_likelihood"]),
@@ -128,14 +156,25 @@ def _read(found: Any, domains: Mapping[str, tuple[str, ...]]) -> AssignmentRecor
         exact=bool(found["exact"]),
         near_ties=int(found["near_ties"]),
         more_near_ties=bool(found["more_near_ties"]),
-        labels_to_ask=tuple(asked),
+        labels_to_ask=tuple(_asked(label, networks) for label in _array(found["labels_to_ask"], dict)),
         sentences=tuple(_array(found["sentences"], str)),
         alternatives=tuple(_array(found.get("alternatives", []), str)),
         answers=int(found["answers"]),
         labels=int(found["labels"]),
-        pretraining={str(name): str(path) for name, path in _object(found.get("pretraining", {})).items()},
+        unlikely=bool(found["unlikely"]),
+        pretraining=pretraining,
+        time={part: _number(seconds) for part, seconds in _object(found["time"]).items()},
         document=found,
     )
+
+
+def _asked(label: dict[str, Any], networks: Mapping[str, AssignedNetwork]) -> AskedLabel:
+    symbols = tuple(_array(label.get("symbols", []), str))
+    asked = AskedLabel(str(label["network"]), label["cluster"], tuple(_array(label["typical"], int)), symbols)
+    _need(asked.network in networks, f"a label is asked for of {asked.network}, which is not among its networks")
+    clusters = len(networks[asked.network].symbols)
+    _need(type(asked.cluster) is int and 0 <= asked.cluster < clusters, f"there is no cluster {asked.cluster}")
+    return asked
 
 
 def _network(name: str, what: Any, domains: Mapping[str, tuple[str, ...]]) -> AssignedNetwork:
@@ -143,6 +182,7 @@ def _network(name: str, what: Any, domains: Mapping[str, tuple[str, ...]]) -> As
     domain = domains[name]
     _need(tuple(what["domain"]) == domain, f"the domain of {name} is not the program's")
     clusters = int(what["clusters"])
+    _need(clusters > 0, f"{name} has {clusters} clusters")
     rows = tuple(tuple(map(_number, _array(row, (int, float)))) for row in _array(what["posterior"], list))
     sums = [sum(row) if len(row) == len(domain) and min(row) >= 0.0 else math.nan for row in rows]
     are_distributions = len(rows) == clusters and all(abs(total - 1.0) < ROW_SUM for total in sums)
@@ -151,6 +191,7 @@ def _network(name: str, what: Any, domains: Mapping[str, tuple[str, ...]]) -> As
     for each in maps:
         _need(len(_array(each, str)) == clusters, f"{name} has {clusters} clusters, but a map of {len(each)}")
         _need(set(each) <= set(domain), f"a map of {name} has a symbol that is not in its domain")
+    _need(clusters != len(domain) or set(maps[0]) == set(domain), f"the map of {name} leaves a symbol out")
     uninformed = tuple(_array(what["uninformed"], int))
     _need(all(0 <= cluster < clusters for cluster in uninformed), f"{name} has no such uninformed cluster")
     return AssignedNetwork(domain, tuple(maps[0]), tuple(maps[1]) if len(maps) > 1 else None, rows, uninformed)

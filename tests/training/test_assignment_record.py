@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspected_runs import assignment, write_assignment
+from assignment_files import assignment, write_assignment
 
 from nesy_gedi.errors import RunError
-from nesy_gedi.reports.assignment_file import read_record
+from nesy_gedi.training.assignment_record import read_record, write_record
 from nesy_gedi.training.runs import ProgramRun
 
 DOMAINS = {"digit_net": ("0", "1", "2", "3", "4")}
@@ -48,11 +49,33 @@ def test_what_older_runs_do_not_say_is_left_out(tmp_path: Path) -> None:
 def test_there_may_be_no_other_map(tmp_path: Path) -> None:
     alone = assignment(gap=None, runner_up_log_likelihood=None, labels_to_ask=[], near_ties=1)
     alone["networks"]["digit_net"]["runner_up"] = None
-    del alone["pretraining"]
     write_assignment(tmp_path, alone)
     found = read_record(ProgramRun(tmp_path), DOMAINS)
     assert found is not None
-    assert (found.gap, found.networks["digit_net"].runner_up, dict(found.pretraining)) == (None, None, {})
+    assert (found.gap, found.networks["digit_net"].runner_up) == (None, None)
+
+
+def test_what_would_be_damaged_is_not_written(tmp_path: Path) -> None:
+    run = ProgramRun(tmp_path)
+    with pytest.raises(ValueError, match="expected a number"):
+        write_record(run, assignment(log_likelihood=math.nan), DOMAINS)
+    assert not run.assignment_file.exists()
+    written = write_record(run, assignment(), DOMAINS)
+    assert read_record(run, DOMAINS, needed=["digit_net"]) == written
+
+
+def test_what_a_result_repeats(tmp_path: Path) -> None:
+    found = write_record(ProgramRun(tmp_path), assignment(), DOMAINS)
+    told = found.in_result()
+    assert told.items() <= assignment().items()
+    assert told.keys() >= {"networks", "labels_to_ask", "query_to_ask", "sentences"}
+    assert not told.keys() & {"version", "time", "pretraining"}  # the result has its own
+
+
+def test_every_network_that_is_needed_is_there(tmp_path: Path) -> None:
+    write_assignment(tmp_path, assignment())
+    with pytest.raises(RunError, match="says nothing of sign_net"):
+        read_record(ProgramRun(tmp_path), DOMAINS, needed=["digit_net", "sign_net"])
 
 
 def network(**changes: Any) -> Callable[[dict[str, Any]], object]:
@@ -67,6 +90,16 @@ DAMAGE = [
     (lambda document: document.pop("gap"), "there is no 'gap'"),
     (lambda document: document["networks"].update(other={}), "the program has no network other"),
     (lambda document: document["networks"]["digit_net"].pop("map"), "there is no 'map'"),
+    (top(pretraining={}), "there is no 'digit_net'"),
+    (top(pretraining={"digit_net": 3}), "where the clusters of digit_net come from"),
+    (top(time=3), "expected an object"),
+    (top(time={"pretraining_s": "long"}), "expected a number"),
+    (lambda document: document.pop("query_to_ask"), "there is no 'query_to_ask'"),
+    (network(clusters=0, posterior=[], map=[]), "digit_net has 0 clusters"),
+    (
+        network(clusters=5, posterior=[[1.0, 0.0, 0.0, 0.0, 0.0]] * 5, map=["0"] * 5, runner_up=None),
+        "the map of digit_net leaves a symbol out",
+    ),
     (network(domain=["a", "b"]), "the domain of digit_net is not the program's"),
     (network(map=["0"] * 6), "digit_net has 7 clusters, but a map of 6"),
     (network(map=["0"] * 6 + ["9"]), "a symbol that is not in its domain"),
