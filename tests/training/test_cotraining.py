@@ -206,9 +206,8 @@ def test_every_objective_does_a_step_and_is_kept_whole(name: str, digits: ImageS
     assert losses.keys() > {"loss", "answers"}
     after = work.tensors()
     moved = {key for key, tensor in after.items() if not torch.equal(tensor, before[key])}
-    assert {"digit_net.encoder.0.weight", "digit_net.head.weight"} <= moved or any(
-        key.startswith("digit_net.encoder.") for key in moved
-    )
+    assert "digit_net.head.weight" in moved
+    assert any(key.startswith("digit_net.encoder.") for key in moved)
     own = {key for key in after if key.startswith("objective.")}
     learned = {key for key in own if not key.startswith("objective.digit_net.objective.")}
     assert (name == "gedi") == (not learned)
