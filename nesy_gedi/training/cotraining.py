@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from nesy_gedi.data import ImageSet
 from nesy_gedi.data.image_sets import unit_range
-from nesy_gedi.data.neighbours import nearest_neighbours
 from nesy_gedi.data.views import augment
 from nesy_gedi.errors import RecipeError, RunError
-from nesy_gedi.networks.perception import Perception, check_finite
+from nesy_gedi.networks.perception import Perception
 from nesy_gedi.objectives.objective import Objective, Pair
 from nesy_gedi.training.answers import AnswerWork, Looking, answer_loss
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.cluster_heads import principal_axes
 from nesy_gedi.training.evaluation import perceive
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Diverged, Optimisation
@@ -30,7 +28,7 @@ from nesy_gedi.training.priors import cotraining_priors
 from nesy_gedi.training.recipe import FROM_CLUSTERS, SCHEDULES, CotrainingRecipe
 from nesy_gedi.training.reconstruction import TERM, make_decoder
 from nesy_gedi.training.splits import Splits
-from nesy_gedi.training.stages import encode, own_random_numbers, pick
+from nesy_gedi.training.stages import encode, find_neighbours, own_random_numbers, pick
 from nesy_gedi.training.task import DECODER, OBJECTIVE, Task
 
 OBJECTIVE_FLOOR = -30.0
@@ -132,12 +130,8 @@ class CotrainingWork(AnswerWork):
         if self.cotraining.views != "neighbours":
             return
         for name, each in self.cotrained.items():
-            features = encode(each.perception, self.images)
-            check_finite(features)
-            axes = StageRecipe.axes
-            if axes < features.shape[1]:  # comparing all pairs is what takes long
-                features = features @ principal_axes(features, axes)
-            self.neighbours[name] = nearest_neighbours(features, self.cotraining.neighbours).int()
+            found = find_neighbours(each.perception, self.images, self.cotraining.neighbours, StageRecipe.axes)
+            self.neighbours[name] = found.int()
 
     def __len__(self) -> int:
         return self.cotraining.steps * self.cotraining.batch_size

@@ -12,20 +12,19 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nesy_gedi.data.image_sets import unit_range
-from nesy_gedi.data.neighbours import nearest_neighbours
 from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.metrics.detection import auroc
-from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
+from nesy_gedi.networks.perception import EncoderError, Perception
 from nesy_gedi.objectives import Gedi, Objective
 from nesy_gedi.objectives.gedi import energy
 from nesy_gedi.objectives.sgld import SgldSampler
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.cluster_heads import principal_axes, scaled
+from nesy_gedi.training.cluster_heads import scaled
 from nesy_gedi.training.evaluation import IMAGES_BATCH
 from nesy_gedi.training.loop import Diverged
 from nesy_gedi.training.losses import objective_terms, total_losses
 from nesy_gedi.training.methods import Method
-from nesy_gedi.training.stages import Setting, Stage, encode, own_random_numbers
+from nesy_gedi.training.stages import Setting, Stage, encode, find_neighbours, own_random_numbers
 
 RECENT = 0.02
 """Weight of the last step in the mean of recent losses."""
@@ -133,11 +132,8 @@ class EncoderStage(Stage):
 
     def begin(self, before: Stage | None) -> None:
         if self.settings.views == "neighbours":
-            features = encode(self.perception, self.inputs)
-            check_finite(features)
-            if 0 < self.settings.axes < features.shape[1]:  # comparing all pairs is what takes long
-                features = features @ principal_axes(features, self.settings.axes)
-            self._module.get_buffer("neighbours").copy_(nearest_neighbours(features, self.settings.neighbours))
+            found = find_neighbours(self.perception, self.inputs, self.settings.neighbours, self.settings.axes)
+            self._module.get_buffer("neighbours").copy_(found)
         if self.settings.initial == "previous":
             self._go_on_with(None if before is None else before.head)
 

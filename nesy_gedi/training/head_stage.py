@@ -88,6 +88,7 @@ class HeadStage(Stage):
         axes, features = self._module.get_buffer("axes"), encode(self.perception, self.inputs)
         check_finite(features)
         axes.copy_(principal_axes(features, axes.shape[1]))
+        self._features = features @ axes
         if self.settings.views == "neighbours":
             self._module.get_buffer("neighbours").copy_(nearest_neighbours(self.features, self.settings.neighbours))
         if self.settings.initial == "kmeans":

@@ -19,8 +19,9 @@ from nesy_gedi.errors import DataError, RecipeError, RunError
 from nesy_gedi.metrics.clustering import matched_accuracy
 from nesy_gedi.metrics.collapse import diagnose
 from nesy_gedi.metrics.symptoms import collapse_warnings
-from nesy_gedi.networks.perception import Perception
+from nesy_gedi.networks.perception import Perception, check_finite
 from nesy_gedi.objectives import Objective
+from nesy_gedi.training.cluster_heads import principal_axes
 from nesy_gedi.training.evaluation import in_batches
 from nesy_gedi.training.loop import Diverged, Work
 from nesy_gedi.training.methods import make_objective
@@ -262,6 +263,22 @@ def own_random_numbers(seed: int, device: torch.device) -> Iterator[None]:
 def encode(perception: Perception, images: Tensor) -> Tensor:
     """Features (n, d) of images, batch by batch, in evaluation mode and without gradient."""
     return in_batches(perception, images, lambda batch: perception.features(batch).float())
+
+
+def find_neighbours(perception: Perception, images: Tensor, count: int, axes: int) -> Tensor:
+    """The ``count`` nearest neighbours of each of images (n, ...) in a network's features: (n, count) int64.
+
+    Args:
+        axes: principal axes along which features are compared, for speed; 0 for all of the features.
+
+    Raises:
+        EncoderError: features that are not finite.
+    """
+    features = encode(perception, images)
+    check_finite(features)
+    if 0 < axes < features.shape[1]:  # comparing all pairs is what takes long
+        features = features @ principal_axes(features, axes)
+    return nearest_neighbours(features, count)
 
 
 def pick(neighbours: Tensor, rows: Tensor) -> Tensor:

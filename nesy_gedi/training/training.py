@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from nesy_gedi.data import Queries, load_images
+from nesy_gedi.data import ImageSplits, Queries, load_images
 from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
@@ -105,10 +105,7 @@ def train(
     chosen = choose_device(device)
     run = None if resume is None else _own_run(Path(resume), program)
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
-    task = Task(program, recipe, cache=GroundingCache())
-    images = load_images(recipe.data.source, data_dir=folder, download=download)
-    splits = task.queries(images)
-    task = task.with_recipe(plan(task, splits))
+    task, images, splits = _planned(program, recipe, folder, download)
     if run is not None and run.recipe() != task.recipe:
         raise _another("recipe", run)
     finished = (run.result() or {}) if run is not None else {}
@@ -161,6 +158,16 @@ def train(
         document["pretraining"] = dict(found.pretraining)
     run.write_result(document)
     return Trained(run, task, networks.eval(), splits.test, document, lambda: splits)
+
+
+def _planned(
+    program: Program, recipe: Recipe, data_dir: Path | None, download: bool
+) -> tuple[Task, ImageSplits, Splits]:
+    """A task whose recipe leaves nothing open, with its images and queries."""
+    task = Task(program, recipe, cache=GroundingCache())
+    images = load_images(recipe.data.source, data_dir=data_dir, download=download)
+    splits = task.queries(images)
+    return task.with_recipe(plan(task, splits)), images, splits
 
 
 def _has_begun(run: ProgramRun) -> bool:
@@ -272,10 +279,7 @@ def dry_run(
     """
     chosen = choose_device(device)
     recipe = with_absolute_paths(adopt_pretrained(recipe))
-    task = Task(program, recipe, cache=GroundingCache())
-    images = load_images(recipe.data.source, data_dir=data_dir, download=download)
-    splits = task.queries(images)
-    task = task.with_recipe(plan(task, splits))
+    task, images, splits = _planned(program, recipe, data_dir, download)
     labelled = read_labels(task, splits.pool)
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     begin_as_prototypes(task, networks, labelled)

@@ -15,20 +15,14 @@ from command_runs import Run, nothing_but, wait_for_epoch
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
-LONG = (
-    "train",
-    "addition",
-    "--method",
-    "answers",
-    "--limit",
-    "200",
-    "--epochs",
-    "30",
-    "--device",
-    "cpu",
-    "--out",
-    "my run",
-)
+
+def training(epochs: int, out: str) -> tuple[str, ...]:
+    """Arguments of a run in short epochs."""
+    short = ("train", "addition", "--method", "answers", "--limit", "200", "--device", "cpu")
+    return (*short, "--epochs", str(epochs), "--out", out)
+
+
+LONG = training(30, "my run")
 LIMIT = 60
 
 
@@ -160,20 +154,7 @@ def test_colour_only_on_a_terminal_that_wants_it(start: Start, run: Run) -> None
 
 
 def test_a_live_bar_on_a_terminal(start: Start) -> None:
-    arguments = (
-        "train",
-        "addition",
-        "--method",
-        "answers",
-        "--limit",
-        "200",
-        "--epochs",
-        "10",
-        "--device",
-        "cpu",
-        "--out",
-        "out",
-    )
+    arguments = training(10, "out")
     code, shown = on_a_terminal(start, *arguments, NO_COLOR="1")
     assert code == 0
     assert "/10" in shown

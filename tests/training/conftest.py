@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
+from small_pretraining import pretrain_small
 
 from nesy_gedi.data import ImageSplits, load_images
 from nesy_gedi.training import training
 from nesy_gedi.training.devices import make_fabric
+from nesy_gedi.training.pretraining import Pretrained
 
 torch.set_num_threads(1)
 
@@ -34,6 +37,19 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, "load_images", lambda name, **_: read_once(name))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+    """A pretraining that no test changes: ten clusters of digits."""
+    return pretrain_small(tmp_path_factory.mktemp("pretrained") / "run")
+
+
+@pytest.fixture
+def folder(pretrained: Pretrained, tmp_path: Path) -> Path:
+    """A copy that a test may delete."""
+    shutil.copytree(pretrained.run.path, tmp_path / "pretraining")
+    return tmp_path / "pretraining"
 
 
 @pytest.fixture(scope="session")

@@ -22,18 +22,6 @@ from nesy_gedi.training.task import Task
 from nesy_gedi.training.training import evaluate, train
 
 
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
-    return pretrain_small(tmp_path_factory.mktemp("pretrained") / "run")
-
-
-@pytest.fixture
-def folder(pretrained: Pretrained, tmp_path: Path) -> Path:
-    """A copy that a test may delete."""
-    shutil.copytree(pretrained.run.path, tmp_path / "pretraining")
-    return tmp_path / "pretraining"
-
-
 def with_network(**changes: Any) -> Recipe:
     return replace(SMALL, networks={"digit_net": NetworkRecipe(**changes)})
 

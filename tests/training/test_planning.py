@@ -30,12 +30,6 @@ from nesy_gedi.training.task import Task
 AUTO = replace(SMALL, method="auto", networks={}, data=DataRecipe(train=30, validation=16, test=16))
 
 
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
-    """Ten clusters of digits."""
-    return pretrain_small(tmp_path_factory.mktemp("pretrained") / "run")
-
-
 def planned(recipe: Recipe, images: ImageSplits, text: str = ADDITION) -> Recipe:
     task = Task(addition(text), recipe)
     return plan(task, task.queries(images))

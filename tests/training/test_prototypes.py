@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_pretraining import pretrain_small
 from small_runs import ADDITION, SMALL, addition, once, tensors, train_small, untimed
 from torch import nn
 
@@ -28,18 +27,6 @@ from nesy_gedi.training.training import dry_run, evaluate
 
 SHOTS = tuple(f"{k}={1 + k % 3}" for k in range(10))
 """One, two or three labelled images of each digit."""
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
-    return pretrain_small(tmp_path_factory.mktemp("pretrained") / "run")
-
-
-@pytest.fixture
-def folder(pretrained: Pretrained, tmp_path: Path) -> Path:
-    """A copy that a test may delete."""
-    shutil.copytree(pretrained.run.path, tmp_path / "pretraining")
-    return tmp_path / "pretraining"
 
 
 def from_shots(folder: Path, labels: tuple[str, ...] = SHOTS, **changes: Any) -> Recipe:
