@@ -132,7 +132,9 @@ class EncoderStage(Stage):
 
     def begin(self, before: Stage | None) -> None:
         if self.settings.views == "neighbours":
-            found = find_neighbours(self.perception, self.inputs, self.settings.neighbours, self.settings.axes)
+            found = None if before is None else before.known_neighbours(self.settings)
+            if found is None:
+                found = find_neighbours(self.perception, self.inputs, self.settings.neighbours, self.settings.axes)
             self._module.get_buffer("neighbours").copy_(found)
         if self.settings.initial == "previous":
             self._go_on_with(None if before is None else before.head)
@@ -188,11 +190,11 @@ class EncoderStage(Stage):
         return {"loss": values[best], **{name: float(term.detach()) for name, term in terms[best].items()}}
 
     @torch.no_grad()
-    def own_log_probabilities(self, images: Tensor) -> Tensor | None:
+    def own_log_probabilities(self, features: Tensor) -> Tensor | None:
         if self.objective.clusters is None:
             return None
         self._module.eval()
-        method, features = self.best.method, encode(self.perception, images)
+        method = self.best.method
         return torch.cat(
             [method.objective.log_probabilities(method.project(chunk)) for chunk in features.split(IMAGES_BATCH)]
         )

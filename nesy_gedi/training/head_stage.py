@@ -18,6 +18,7 @@ from nesy_gedi.objectives import Gedi, Objective
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.cluster_heads import KMEANS_SAMPLES, distil, fit_kmeans, principal_axes, scaled
 from nesy_gedi.training.losses import objective_terms, total_losses
+from nesy_gedi.training.pretrain_recipe import StageRecipe
 from nesy_gedi.training.stages import Look, Setting, Stage, encode, own_random_numbers, pick
 
 
@@ -95,7 +96,7 @@ class HeadStage(Stage):
             for number, head in enumerate(self.heads):
                 fit_kmeans(head, self.features, seed=self.seed + number)
         elif self.settings.initial == "previous":
-            own = None if before is None else before.own_log_probabilities(self.inputs)
+            own = None if before is None else before.own_log_probabilities(features)
             if own is None or own.shape[1] != self.clusters:
                 raise RecipeError(
                     f"the stage before has no distribution over {self.clusters} clusters",
@@ -170,7 +171,12 @@ class HeadStage(Stage):
             self._look = super().look()
         return self._look
 
-    def own_log_probabilities(self, images: Tensor) -> Tensor | None:
+    def own_log_probabilities(self, features: Tensor) -> Tensor | None:
         head = self.best_head()
         with torch.no_grad():
-            return self.objective.log_probabilities(head(self.project(images)))
+            return self.objective.log_probabilities(head(features @ self._module.get_buffer("axes")))
+
+    def known_neighbours(self, settings: StageRecipe) -> Tensor | None:
+        own = self.settings
+        same = own.views == "neighbours" and (own.neighbours, own.axes) == (settings.neighbours, settings.axes)
+        return self._module.get_buffer("neighbours") if same else None

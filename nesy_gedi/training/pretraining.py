@@ -211,7 +211,7 @@ def _stage_under_way(run: PretrainingRun) -> int:
 def _own(setting: Setting, stage: Stage, run: PretrainingRun) -> dict[str, Any]:
     """What the clusters of a stage's own objective are worth on the test images, and its generative side."""
     test = setting.images.test.images.to(setting.device)
-    log_p = stage.own_log_probabilities(test)
+    log_p = stage.own_log_probabilities(encode(stage.perception, test))
     collapse, _ = stage.diagnose()
     found: dict[str, Any] = {"objective": stage.objective.name, "collapse": collapse}
     found["warnings"] = [warning.sentence for warning in collapse_warnings(collapse, setting.classes)]

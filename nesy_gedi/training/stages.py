@@ -141,8 +141,13 @@ class Stage(Work):
         """After the last epoch: make :attr:`head`, and hand it over to the perception where it is that wide."""
 
     @abstractmethod
-    def own_log_probabilities(self, images: Tensor) -> Tensor | None:
-        """The objective's own cluster distribution (n, c) of images, as log-probabilities; None where it has none."""
+    def own_log_probabilities(self, features: Tensor) -> Tensor | None:
+        """The objective's own cluster distribution (n, c) of images whose features (n, d) are given, as
+        log-probabilities; None where it has none."""
+
+    def known_neighbours(self, settings: StageRecipe) -> Tensor | None:
+        """Neighbours of every image by the encoder as it now is, (n, k), where such as ``settings`` ask for are known."""
+        return None
 
     @property
     @abstractmethod
@@ -201,7 +206,8 @@ class Stage(Work):
     def diagnose(self) -> tuple[dict[str, float], Tensor | None]:
         """Collapse diagnostics of the probe images, and the stage's own cluster distribution of them."""
         self.state.eval()
-        look, log_p = self.look(), self.own_log_probabilities(self.probe_images)
+        look = self.look()
+        log_p = self.own_log_probabilities(look.features.to(self.inputs.device))
         prior = getattr(self.objective, "prior", None)
         # The divergence from a prior with a zero may be infinite.
         return look.diagnose(log_p, prior if prior is not None and bool((prior > 0).all()) else None), log_p
@@ -220,7 +226,7 @@ class Look:
     """What an encoder makes of some images, on the CPU.
 
     Attributes:
-        features: (n, d).
+        features: (n, d) float32.
         views: (n, 2, d), of two augmented views of each image.
         neighbours: (n, k), of each image in feature space; None where all features are the same.
     """

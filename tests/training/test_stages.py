@@ -18,7 +18,7 @@ from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.encoder_stage import EncoderStage
 from nesy_gedi.training.head_stage import HeadStage
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, StageRecipe
-from nesy_gedi.training.stages import Setting, Stage, encode, look_at, own_random_numbers, pick
+from nesy_gedi.training.stages import Setting, Stage, encode, find_neighbours, look_at, own_random_numbers, pick
 
 ROWS = torch.arange(BATCH)
 
@@ -106,14 +106,32 @@ def test_an_encoder_goes_on_with_the_clusters_of_the_stage_before(
     made = setting(digits, fabric, a=FEATURES, b=replace(CLUSTERS, initial="kmeans", axes=0), c=refine)
     head = HeadStage(made, "b", 1, 2)
     head.begin(None)
-    expected = head.own_log_probabilities(digits.test.images)
+    features = encode(made.perception, digits.test.images)
+    expected = head.own_log_probabilities(features)
     head.finish()
     stage = EncoderStage(made, "c", 2, 4)
     stage.begin(head)
-    found = stage.own_log_probabilities(digits.test.images)
+    found = stage.own_log_probabilities(features)
     assert expected is not None
     assert found is not None
     assert torch.allclose(found.exp(), expected.exp(), atol=1e-4)
+
+
+@pytest.mark.parametrize("other", [{}, {"neighbours": 4}, {"axes": 2}])
+def test_neighbours_that_a_head_stage_found_are_those_that_an_encoder_would_find(
+    digits: ImageSplits, fabric: Fabric, other: dict[str, int]
+) -> None:
+    made = setting(digits, fabric, a=FEATURES, b=CLUSTERS, c=replace(REFINE, **{"axes": CLUSTERS.axes, **other}))
+    head = HeadStage(made, "b", 1, 2)
+    head.begin(None)
+    head.finish()
+    known = head.known_neighbours(made.recipe.stages["c"])
+    assert (known is None) == bool(other)
+    stage = EncoderStage(made, "c", 2, 4)
+    stage.begin(head)
+    settings = stage.settings
+    expected = find_neighbours(stage.perception, stage.inputs, settings.neighbours, settings.axes)
+    assert torch.equal(stage.state.get_buffer("neighbours").long(), expected)
 
 
 def test_an_encoder_cannot_go_on_with_a_head_that_nobody_fitted(digits: ImageSplits, fabric: Fabric) -> None:
@@ -253,7 +271,8 @@ def test_own_clusters_are_those_of_the_stage_before(fabric: Fabric) -> None:
     before.finish()
     stage = HeadStage(made, "clusters", 1, 2)
     stage.begin(before)
-    expected, found = (each.own_log_probabilities(stage.inputs) for each in (before, stage))
+    features = encode(made.perception, stage.inputs)
+    expected, found = (each.own_log_probabilities(features) for each in (before, stage))
     assert expected is not None
     assert found is not None
     assert float((expected.exp() - found.exp()).abs().max()) < 0.05
