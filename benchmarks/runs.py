@@ -72,9 +72,13 @@ class Records:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def has(self, job: Job, seed: int) -> bool:
+    def line(self, job: Job, seed: int) -> dict[str, Any] | None:
+        """What is recorded of the run, by the job's recipe as it is now."""
         key = job.key(seed)
-        return any(line["key"] == key for line in self.lines)
+        return next((line for line in self.lines if line["key"] == key), None)
+
+    def has(self, job: Job, seed: int) -> bool:
+        return self.line(job, seed) is not None
 
     def of(self, job: Job) -> list[Outcome]:
         """Every seed that was run by the job's recipe as it is now, in order."""

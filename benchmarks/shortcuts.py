@@ -4,11 +4,11 @@
     python benchmarks/shortcuts.py --results build/shortcuts.jsonl --seeds 0    # no run: the tables of what is there
     python benchmarks/shortcuts.py --data mnist --tasks '10 sums,half' --methods 'answers alone' --seeds 2 --dry
 
-Writes README.md, docs/performance.md, docs/few-sums.svg and docs/shortcuts.svg. With ``--results`` each finished run is
-added to that file at once and is not repeated, so that a long benchmark can be stopped and continued; runs of a recipe
-that has changed since are left out, saying so. Pretrained networks are kept below build/shortcuts. MNIST is looked for as
-the command does and left out, saying so, when it is not there. A run that fails is shown as failed; remove its line from
-the file to try it again.
+Writes README.md, docs/performance.md, docs/generated-tasks.md, docs/few-sums.svg and docs/shortcuts.svg. With
+``--results`` each finished run is added to that file at once and is not repeated, so that a long benchmark can be stopped
+and continued; runs of a recipe that has changed since are left out, saying so. Pretrained networks are kept below
+build/shortcuts. MNIST is looked for as the command does and left out, saying so, when it is not there. A run that fails
+is shown as failed; remove its line from the file to try it again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from shortcut_figures import Curve, Dots, draw_curves, draw_dots
 from shortcut_runs import (
     ANSWERS,
     ANSWERS_STEPS,
+    ASKED,
     ASSIGNED,
     FEW_VALIDATION,
     GEDI,
@@ -45,8 +46,11 @@ from nesy_gedi.data import describe
 DATA = ("mnist", "digits", "shapes", "traffic")
 CURVES_DATA = "mnist"
 CURVES, FIGURE = "docs/few-sums.svg", "docs/shortcuts.svg"
-SHORT = (ANSWERS, GEDI, ASSIGNED, WHOLE)
+SHORT = (ANSWERS, GEDI, ASSIGNED, WHOLE, ASKED)
 """Methods in README.md and in the curve."""
+
+GENERATED = ("shapes", "traffic")
+"""Data of the tasks whose tables stand in docs/generated-tasks.md as well."""
 
 Done = dict[tuple[Task, Method], list[Outcome]]
 Read = Callable[[Document], float | None]
@@ -120,7 +124,8 @@ EXPLANATION = (
     "for each seed, and the minutes count that in every row that begins from it. For answers alone and objectives "
     "co-trained without pretraining, the best epoch is chosen by the answers to validation queries, {validation} where "
     "sums are few, and answers alone take at least {steps} steps. *N sums* is addition.pl with N labelled sums; "
-    "all other training images are unlabelled. A label is one image whose symbol is told, another one with each seed."
+    "all other training images are unlabelled. A label is one image whose symbol is told, another one with each seed; the "
+    "labels asked for are those of images that the assignment names, none where it names none."
 )
 
 
@@ -143,7 +148,8 @@ def short_table(tasks: Sequence[Task], done: Done) -> str:
 
 SHORT_EXPLANATION = (
     "Share of test images whose symbol is read as it was meant: median (worst; number of seeds). Nothing but answers is "
-    "told; the first rows are addition.pl with as many labelled sums."
+    "told, in the last column also the symbols of the images that the run asks for, if any; the first rows are addition.pl "
+    "with as many labelled sums."
 )
 
 
@@ -174,6 +180,10 @@ def write(done: Done, dry: bool) -> None:
     short = f"{SHORT_EXPLANATION} {on}\n\n{short_table(tasks, done)}"
     write_section("README.md", "shortcuts", f"{short}\n\n{pictures('docs/')}")
     write_section("docs/performance.md", "shortcuts", f"{full}\n\n{pictures('')}")
+    for task in tasks:
+        if task.data in GENERATED:
+            rows = [row(method, done[task, method]) for method in METHODS if (task, method) in done]
+            write_section("docs/generated-tasks.md", task.name, f"{on}\n\n{markdown_table(HEADER, rows)}")
 
 
 def pictures(folder: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import subprocess
 import sys
@@ -11,9 +12,19 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+import torch
 
 from nesy_gedi.cli.main import commands
-from nesy_gedi.training.recipe import NetworkRecipe, Recipe
+from nesy_gedi.concepts import optimal_maps
+from nesy_gedi.concepts.assignment import NEAR_TIE
+from nesy_gedi.logic.program import Program
+from nesy_gedi.reports.learned_map import ABOVE_CHANCE, RELIABLE
+from nesy_gedi.training.assigning import UNLIKELY
+from nesy_gedi.training.bundled import find_program
+from nesy_gedi.training.labels import LABELLED_BATCH
+from nesy_gedi.training.planning import FEW
+from nesy_gedi.training.recipe import NetworkRecipe, Recipe, load_recipe
+from nesy_gedi.training.task import Task
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -69,3 +80,56 @@ def test_documented_recipe_keys_are_the_defaults() -> None:
 def test_readme_begins_with_the_two_commands() -> None:
     begin = (ROOT / "README.md").read_text(encoding="utf-8").split("```")[1]
     assert [line.split("#")[0].strip() for line in begin.strip().splitlines()] == ["make train", "make test"]
+
+
+@pytest.mark.parametrize(
+    ("page", "said", "value", "told"),
+    [
+        ("few-labels.md", "the training queries show fewer than half as many images", FEW, 0.5),
+        ("few-labels.md", "over 20 times less likely", math.exp(NEAR_TIE), 20.0),
+        ("few-labels.md", "at most 128 labelled images a step", LABELLED_BATCH, 128),
+        ("few-labels.md", "more than a fifth of the way", UNLIKELY, 0.2),
+        ("inspect.md", "at least 90% of the images", RELIABLE, 0.9),
+        ("inspect.md", "less than two fifths of the way from chance", ABOVE_CHANCE, 0.4),
+        ("inspect.md", "more than 1,000 maps", optimal_maps.MAX_MAPS, 1000),
+        ("inspect.md", "after five\nseconds", optimal_maps.SECONDS, 5.0),
+    ],
+)
+def test_thresholds_in_words_are_those_of_the_code(page: str, said: str, value: float, told: float) -> None:
+    assert said in (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert value == pytest.approx(told)
+
+
+PROGRAMS = re.findall(
+    r"^\| \[(\w+)\]\(#\w+\) \|.*?\| (all|[\d,]+ of) ([\d,]+) \w+ \| (.*?) \| (.*?) \|$",
+    (ROOT / "docs" / "programs.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_the_table_of_programs_is_read() -> None:
+    assert len(PROGRAMS) == 10
+
+
+@pytest.mark.parametrize(("name", "shown", "tuples", "count", "one_to_one"), PROGRAMS)
+def test_the_table_of_programs_is_right(name: str, shown: str, tuples: str, count: str, one_to_one: str) -> None:
+    found = find_program(name)
+    task = Task(Program.load(found.path), load_recipe(found.recipe))
+    every = torch.cartesian_prod(*(torch.arange(len(each.domain)) for each in task.concepts)).view(
+        -1, len(task.concepts)
+    )
+    support = every if task.support is None else task.support
+    assert (len(support), len(every)) == (
+        number(tuples if shown == "all" else shown.removesuffix(" of")),
+        number(tuples),
+    )
+    symbols = {(each.network, *each.slots): support[:, k] for k, each in enumerate(task.concepts)}
+    observed = task.derive(support, 0).observed
+    given = {(each.network, *each.slots): observed[:, k] for k, each in enumerate(task.observed)}
+    maps = optimal_maps.find_optimal_maps(task.reasoner, symbols, given, seconds=600.0)
+    assert maps.exact
+    assert (maps.count, maps.one_to_one) == (number(count), number(one_to_one))
+
+
+def number(text: str) -> int:
+    return int(text.strip("*").replace(",", ""))

@@ -14,8 +14,8 @@ from torch import Tensor
 from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
 from nesy_gedi.concepts.statements import alternatives, left_open, next_query, statements
 from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR
+from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.perception import Perception
-from nesy_gedi.training.evaluation import in_batches
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.runs import VERSION

@@ -64,8 +64,7 @@ class Cotrained(nn.Module):
         log_p = self.perception.normalise(self.perception.head(features))
         seen, log_views = log_p[:symbols], log_p[len(images) :]
         # GEDI's clusters are the symbols: its softmax makes these probabilities of them again.
-        projection = _floored(log_views) * getattr(self.objective, "temperature", 1.0)
-        one, other = projection.chunk(2)
+        one, other = _floored(log_views).chunk(2)
         return seen, {"projection": (one, other)}
 
     def own_tensors(self) -> dict[str, Tensor]:
@@ -334,6 +333,12 @@ def _objective(task: Task, network: str, prior: Tensor | None) -> Objective:
             "co-training has no sampler for the generative term",
             where="cotraining.constants",
             hint="leave generative out, or use it in a pretraining",
+        )
+    if objective.own_clusters and "temperature" in what.constants:
+        raise RecipeError(
+            f"the clusters of {what.objective} are the symbols here, whose logits have no temperature",
+            where="cotraining.constants.temperature",
+            hint="leave it out, or use it in a pretraining",
         )
     return objective
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from nesy_gedi.data.image_sets import unit_range
 from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.metrics.detection import auroc
+from nesy_gedi.networks.batches import IMAGES_BATCH
 from nesy_gedi.networks.perception import EncoderError, Perception
 from nesy_gedi.objectives import Gedi, Objective
 from nesy_gedi.objectives.gedi import energy
 from nesy_gedi.objectives.sgld import SgldSampler
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.cluster_heads import scaled
-from nesy_gedi.training.evaluation import IMAGES_BATCH
 from nesy_gedi.training.loop import Diverged
 from nesy_gedi.training.losses import objective_terms, total_losses
 from nesy_gedi.training.methods import Method

@@ -26,35 +26,13 @@ from nesy_gedi.metrics.concepts import (
     error_auroc,
     marginal_divergence,
 )
+from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.task import Task
 
 EVALUATION_BATCH = 512
 """Queries at once."""
-
-IMAGES_BATCH = 1024
-"""Images at once, where no queries are asked."""
-
-
-@torch.no_grad()
-def in_batches(network: nn.Module, images: Tensor, see: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """What a network makes of images, batch by batch, in evaluation mode.
-
-    Args:
-        images: (n, ...), on any device.
-        see: what is computed of a batch on the network's device; the network's output where not given.
-
-    Returns:
-        (n, ...), on the images' device, without gradient.
-    """
-    tensors = (*network.parameters(), *network.buffers())
-    device = tensors[0].device if tensors else images.device
-    was_training = network.training
-    network.eval()
-    seen = [(see or network)(batch.to(device)).to(images.device) for batch in images.split(IMAGES_BATCH)]
-    network.train(was_training)
-    return torch.cat(seen)
 
 
 def perceive(

@@ -203,7 +203,7 @@ def check_pretrain_recipe(recipe: PretrainRecipe) -> None:
         RecipeError: an impossible value, or no stage.
     """
     for path, message in (*_faults(recipe), *_contradictions(recipe)):
-        raise RecipeError(message, where=".".join(path))
+        raise RecipeError(message, where=".".join(path), hint="change it, or leave it out to keep what the recipe says")
     taken = recipe.active_stages()
     if not taken:
         raise RecipeError("the recipe has no stages", where="stages", hint="add a table such as [stages.features]")

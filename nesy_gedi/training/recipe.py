@@ -10,7 +10,7 @@ from typing import Any
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
 from nesy_gedi.objectives import find_objective
-from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, read_recipe
+from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, default_hint, read_recipe
 
 METHODS = ("auto", "answers", "cotraining", "clusters", "assignment")
 """How networks learn; see :class:`Recipe`."""
@@ -282,7 +282,7 @@ def check_recipe(recipe: Recipe) -> None:
         RecipeError: an impossible value.
     """
     for path, message in _impossible(recipe):
-        raise RecipeError(message, where=".".join(path), hint=f"leave it out for the default, {_default(path)!r}")
+        raise RecipeError(message, where=".".join(path), hint=default_hint(Recipe, path))
 
 
 def _impossible(recipe: Recipe) -> Iterator[Fault]:
@@ -309,10 +309,6 @@ def _impossible(recipe: Recipe) -> Iterator[Fault]:
             if (value := getattr(network, key)) < 0:
                 path = ("networks", name, key)
                 yield path, f"{'.'.join(path)} must be zero or more, not {value}"
-
-
-def _default(path: tuple[str, ...]) -> Any:
-    return getattr(NetworkRecipe(), path[-1]) if path[0] == "networks" else _value(Recipe(), path)
 
 
 def _value(recipe: Recipe, path: tuple[str, ...]) -> Any:

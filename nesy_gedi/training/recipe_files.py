@@ -55,9 +55,13 @@ def read_recipe(
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
-            raise RecipeError(f"cannot read the recipe: {error.strerror}", where=name) from error
+            raise RecipeError(
+                f"cannot read the recipe: {error.strerror}", where=name, hint="give the path of a TOML file"
+            ) from error
         except UnicodeDecodeError as error:
-            raise RecipeError("the recipe is not UTF-8 text", where=name) from error
+            raise RecipeError(
+                "the recipe is not UTF-8 text", where=name, hint="give the path of a TOML file"
+            ) from error
     reader = _Reader(kind, faults, name, text)
     values = reader.parse()
     conditional = values.pop("when", {})
@@ -77,6 +81,26 @@ def read_recipe(
             _merge(values, table)
     made: R = final.recipe(_merged(values, given))
     return made
+
+
+def default_hint(kind: type[Any], path: tuple[str, ...]) -> str | None:
+    """What to do about a wrong value at ``path`` of a recipe of this kind; None where there is no such key."""
+    hint: Any = kind
+    default: Any = dataclasses.MISSING
+    for key in path:
+        if dataclasses.is_dataclass(hint):
+            fields = {field.name: field for field in dataclasses.fields(hint)}
+            if key not in fields:
+                return None
+            found = fields[key]
+            default = found.default if found.default_factory is dataclasses.MISSING else found.default_factory()
+            hint = typing.get_type_hints(hint)[key]
+        else:  # a table of tables, each with a name of its own
+            default, hint = dataclasses.MISSING, next(iter(typing.get_args(hint)[1:]), None)
+    if default is dataclasses.MISSING or dataclasses.is_dataclass(default) or isinstance(default, Mapping):
+        return None
+    told = tomli_w.dumps({"value": default}).removeprefix("value = ").strip()
+    return f"leave it out for the default, {told}"
 
 
 def write_recipe(recipe: Any) -> str:
@@ -134,6 +158,9 @@ class _Reader:
         return made
 
     def error(self, path: tuple[str, ...], message: str, hint: str | None = None) -> RecipeError:
+        if hint is None:
+            default = default_hint(self.kind, path[2:] if path[:1] == ("when",) else path)
+            hint = default if default is None or self.text else "leave it out to keep what the recipe says"
         line = self._line_of(path)
         where = f"{self.name}:{line}" if line else self.name
         return RecipeError(message, where=where, excerpt=f"    {self.lines[line - 1]}" if line else None, hint=hint)

@@ -104,9 +104,7 @@ class RunFolder:
         try:
             return load(self.recipe_file)
         except RecipeError as error:
-            raise RecipeError(
-                error.message, where=error.where, excerpt=error.excerpt, hint=error.hint or _RESTORE
-            ) from error
+            raise RecipeError(error.message, where=error.where, excerpt=error.excerpt, hint=_RESTORE) from error
 
     def _cut_short(self, missing: str) -> RunError:
         return RunError(f"recipe.toml is damaged: it has no {missing}", where=str(self.path), hint=_RESTORE)

@@ -19,10 +19,10 @@ from nesy_gedi.errors import DataError, RecipeError, RunError
 from nesy_gedi.metrics.clustering import matched_accuracy
 from nesy_gedi.metrics.collapse import diagnose
 from nesy_gedi.metrics.symptoms import collapse_warnings
+from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.perception import Perception, check_finite
 from nesy_gedi.objectives import Objective
 from nesy_gedi.training.cluster_heads import principal_axes
-from nesy_gedi.training.evaluation import in_batches
 from nesy_gedi.training.loop import Diverged, Work
 from nesy_gedi.training.methods import make_objective
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, StageRecipe

@@ -127,9 +127,8 @@ class Probabilities(nn.Module):
         return p
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.1, 3.0])
 @pytest.mark.parametrize("kind", ["linear", "overclustered", "probabilities"])
-def test_gedi_sees_the_probabilities_of_the_symbols(kind: str, temperature: float, digits: ImageSplits) -> None:
+def test_gedi_sees_the_probabilities_of_the_symbols(kind: str, digits: ImageSplits) -> None:
     shape = digits.train.shape
     encoder: nn.Module = nn.Sequential(nn.Flatten(), nn.Linear(64, 8))
     head: nn.Module | None = nn.Linear(8, 4)
@@ -140,7 +139,7 @@ def test_gedi_sees_the_probabilities_of_the_symbols(kind: str, temperature: floa
         encoder, head = Probabilities(), None
     output = "probabilities" if kind == "probabilities" else "logits"
     perception = Perception(encoder, head, "0123", image_shape=shape, output=output)
-    objective = Gedi(4, temperature=temperature)
+    objective = Gedi(4)
     both = Cotrained(perception, objective, SMALL.cotraining).eval()
     images = digits.train.images[:30]
     with torch.no_grad():
@@ -365,6 +364,7 @@ def test_a_diverging_run_says_what_to_lower_and_leaves_nothing(tmp_path: Path) -
         ),
         ({"batch_size": 1}, RecipeError, "gedi needs batches of at least 2, not 1", "cotraining.batch_size"),
         ({"constants": {"generative": 0.5}}, RecipeError, "has no sampler", "cotraining.constants"),
+        ({"constants": {"temperature": 0.5}}, RecipeError, "have no temperature", "cotraining.constants.temperature"),
         ({"constants": {"invarance": 0.5}}, RecipeError, "gedi has no constant invarance", "cotraining.constants"),
         ({"constants": {"invariance": -1.0}}, UsageError, "invariance cannot be -1", "cotraining"),
         ({"objective": "falcon", "constants": {"epsilon": 0.3}}, UsageError, "falcon", "cotraining"),

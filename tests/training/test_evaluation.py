@@ -16,7 +16,7 @@ from nesy_gedi.data import ImageSet, Labels, Outside, Queries
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training import evaluation
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.evaluation import in_batches, measure, perceive, validate
+from nesy_gedi.training.evaluation import measure, perceive, validate
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
 from nesy_gedi.training.task import Task
 
@@ -259,22 +259,3 @@ def test_the_clock_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waited == [torch.device("cuda:1")] * 2
     Clock(CPU).lap("one")
     assert len(waited) == 2
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_images_in_batches_are_what_they_are_together(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
-    monkeypatch.setattr(evaluation, "IMAGES_BATCH", 4)
-    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3)).train(training)
-    images = torch.randn(10, 1, 2, 2)
-    found = in_batches(network, images)
-    assert network.training == training
-    assert not found.requires_grad
-    torch.testing.assert_close(found, network.eval()(images))
-    sizes: list[int] = []
-
-    def first(batch: Tensor) -> Tensor:
-        sizes.append(len(batch))
-        return batch[:, 0, 0, :1]
-
-    assert torch.equal(in_batches(network, images, first), images[:, 0, 0, :1])
-    assert sizes == [4, 4, 2]

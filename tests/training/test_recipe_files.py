@@ -119,3 +119,21 @@ def test_the_order_of_tables_is_kept(tmp_path: Path) -> None:
     again = read(tmp_path, write_recipe(plan))
     assert again == plan
     assert list(again.steps) == list(plan.steps) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "hint"),
+    [
+        ("name = 3", {}, 'leave it out for the default, "plain"'),
+        ("[steps.a]\nsize = 0", {}, "leave it out for the default, 1"),
+        ("[when.away.steps.a]\nsize = 0", {}, "leave it out for the default, 1"),
+        ("[steps.a]\nweights = 3", {}, "leave it out for the default, []"),
+        ("steps = 3", {}, None),
+        ("", {"name": 3}, "leave it out to keep what the recipe says"),
+        ("[steps.a]\nsize = 5", {"steps__a__size": 0}, "leave it out to keep what the recipe says"),
+    ],
+)
+def test_what_to_do_about_a_wrong_value(tmp_path: Path, text: str, given: dict[str, Any], hint: str | None) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read(tmp_path, text, **given)
+    assert caught.value.hint == hint
