@@ -108,6 +108,7 @@ def train(
         if epochs is not None:  # which of the two is trained is known when it is planned
             overrides |= {"training.epochs": epochs, "cotraining.epochs": epochs}
         chosen, recipe = options.load(program, source, overrides, trust)
+    _refuse_epochs_of_nothing(epochs, recipe)
     trusted = options.trusted_networks(encoders, chosen, trust)
 
     from nesy_gedi.cli.progress import make_listener
@@ -139,6 +140,17 @@ def train(
         print_json(trained.document)
     else:
         print_result(trained.document, report=trained.run.report_file)
+
+
+def _refuse_epochs_of_nothing(epochs: int | None, recipe: Recipe) -> None:
+    from nesy_gedi.training.recipe import SECTIONS
+
+    if epochs is not None and recipe.method != "auto" and recipe.method not in SECTIONS:
+        raise UsageError(
+            f'method = "{recipe.method}" trains nothing for {epochs} epochs',
+            where="--epochs",
+            hint="leave it out, or choose --method clusters, which trains on from there",
+        )
 
 
 def _resumed(

@@ -161,6 +161,8 @@ def _read_image(path: Path, shape: tuple[int, ...], where: str) -> Tensor:
                 image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
             image = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        what = "there is no such file" if not path.is_file() else f"it is no image that can be read: {error}"
+        what = f"it is no image that can be read: {error}"
+        if not path.is_file():
+            what = "it is a folder" if path.is_dir() else "there is no such file"
         raise DataError(what, where=f"{where}, {path}", hint="name a PNG or JPEG file, or a number") from error
     return torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1).contiguous()

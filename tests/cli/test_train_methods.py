@@ -75,6 +75,7 @@ def clusters_run(tmp_path_factory: pytest.TempPathFactory, finished_pretraining:
                 "hint: leave it out",
             ],
         ),
+        (["--method", "assignment", "--epochs", "3"], 2, ["--epochs", "trains nothing for 3 epochs", "hint: leave"]),
         (["--method", "assignment", "--objective", "swav"], 2, ['method = "assignment" has no objective', "hint:"]),
         (
             ["--method", "cotraining", "--objective", "simclr", *settings("cotraining.prior=program")],
@@ -90,6 +91,7 @@ def clusters_run(tmp_path_factory: pytest.TempPathFactory, finished_pretraining:
         (["--label", "digitnet:3=2"], 2, ["a network digitnet", "did you mean digit_net?"]),
         (["--label", "digit_net:12=2"], 2, ["12 is not in the domain", "did you mean"]),
         (["--label", "digit_net:3=9999"], 1, ["9999 images of 3 were asked for", "hint: ask for fewer"]),
+        (["--label", "digit_net:3=folder"], 1, ["folder: it is a folder", "hint: name a PNG or JPEG"]),
         (["--label", "digit_net:3=three.png"], 1, ["three.png: there is no such file", "hint: name a PNG or JPEG"]),
         (["--label", "digit_net:3=text.png"], 1, ["it is no image that can be read", "hint:"]),
         (["--label", "digit_net:3=same.png", "--label", "digit_net:4=same.png"], 1, ["told to be 3 and 4", "hint:"]),
@@ -158,11 +160,12 @@ def clusters_run(tmp_path_factory: pytest.TempPathFactory, finished_pretraining:
 )
 @pytest.mark.parametrize("dry", [False, True], ids=["run", "dry"])
 def test_wrong(run: Run, arguments: list[str], code: int, said: list[str], dry: bool) -> None:
+    Path("folder").mkdir()
     Path("text.png").write_text("no image", encoding="utf-8")
     Image.new("L", (8, 8)).save("same.png")
     more = ["--dry-run"] if dry else ["--quiet", "--out", "out"]
     run("train", "addition", "--limit", "20", *arguments, *more).failed(code, *said)
-    nothing_but("same.png", "text.png")
+    nothing_but("folder", "same.png", "text.png")
 
 
 @pytest.mark.parametrize("dry", [False, True], ids=["run", "dry"])
