@@ -71,9 +71,6 @@ class Task:
     def title(self) -> str:
         return f"{self.name} on {self.data}"
 
-    def settings(self) -> list[str]:
-        return [f"data.train={self.queries}"] if self.queries else []
-
 
 @dataclass(frozen=True)
 class Method:
@@ -84,6 +81,7 @@ class Method:
         labels: images told beside the answers.
         each: so many labels of each symbol of each network.
         several: only for tasks of several networks.
+        ask: of so many queries of a task with few, the answers are asked for where they tell most; the others are drawn.
         adopted: begins from the features of the pretraining, without what it says of clusters.
         asked: labels are given that the assignment asks for, an image each; none where it asks for none.
     """
@@ -97,6 +95,7 @@ class Method:
     adopted: bool = False
     asked: bool = False
     several: bool = False
+    ask: int = 0
 
     @property
     def pretrained(self) -> bool:
@@ -108,6 +107,7 @@ GEDI = Method("gedi co-trained", "cotraining", "gedi")
 ASSIGNED = Method("pretrained, assigned", "assignment")
 WHOLE = Method("pretrained, assigned, co-trained", "clusters")
 ASKED = Method("the same with the labels asked for", "clusters", asked=True)
+ASKING = Method("the same with four answers asked for", "clusters", ask=4)
 METHODS = (
     ANSWERS,
     Method("answers and one label", "answers", labels=1),
@@ -119,11 +119,15 @@ METHODS = (
     Method("prototypes, one label each", "answers", settings=('networks.NET.head="prototypes"',), each=1, adopted=True),
     ASSIGNED,
     WHOLE,
+    ASKING,
     ASKED,
     Method("the same with one label", "clusters", labels=1),
 )
 
 SUMS = (10, 15, 30, 100, 300, 1000)
+FEW_SUMS = (10, 15)
+"""Of these some leave an assignment open."""
+
 MANY = 30
 """Sums of the task in the table, and whose pretraining the others share."""
 
@@ -154,6 +158,8 @@ def tasks_on(data: str) -> list[Task]:
 def suits(method: Method, task: Task) -> bool:
     """Whether the method can be used, and is meant for the task: clusters come from images, of one attribute."""
     several = len(task.domains) > 1
+    if method.ask and task.queries not in FEW_SUMS:
+        return False
     return not (several and method.pretrained) and (several or not method.several)
 
 
@@ -195,8 +201,11 @@ class ShortcutJob:
         return ShortcutJob(next(task for task in tasks_on(self.task.data) if task.name == name), ASSIGNED)
 
     def settings(self) -> list[str]:
-        own = [each.replace("NET", self.task.network) for each in self.method.settings]
-        settings = [*self.task.settings(), f'method="{self.method.method}"', *own]
+        settings = [f"data.train={self.task.queries - self.method.ask}"] if self.task.queries else []
+        settings.append(f'method="{self.method.method}"')
+        settings += [each.replace("NET", self.task.network) for each in self.method.settings]
+        if self.method.ask:
+            settings.append(f"pretraining.ask={self.method.ask}")
         if self.method.objective:
             settings.append(f'cotraining.objective="{self.method.objective}"')
         few = self.task.queries

@@ -25,6 +25,7 @@ from shortcut_runs import (
     ANSWERS,
     ANSWERS_STEPS,
     ASKED,
+    ASKING,
     ASSIGNED,
     FEW_VALIDATION,
     GEDI,
@@ -46,7 +47,7 @@ from nesy_gedi.data import describe
 DATA = ("mnist", "digits", "shapes", "traffic")
 CURVES_DATA = "mnist"
 CURVES, FIGURE = "docs/few-sums.svg", "docs/shortcuts.svg"
-SHORT = (ANSWERS, GEDI, ASSIGNED, WHOLE, ASKED)
+SHORT = (ANSWERS, GEDI, ASSIGNED, WHOLE, ASKING, ASKED)
 """Methods in README.md and in the curve."""
 
 GENERATED = ("shapes", "traffic")
@@ -125,7 +126,8 @@ EXPLANATION = (
     "co-trained without pretraining, the best epoch is chosen by the answers to validation queries, {validation} where "
     "sums are few, and answers alone take at least {steps} steps. *N sums* is addition.pl with N labelled sums; "
     "all other training images are unlabelled. A label is one image whose symbol is told, another one with each seed; the "
-    "labels asked for are those of images that the assignment names, none where it names none."
+    "labels asked for are those of images that the assignment names, none where it names none. Where four answers are asked "
+    "for, four of the N sums at most are those that tell most, and the others drawn at random as everywhere else."
 )
 
 
@@ -149,7 +151,7 @@ def short_table(tasks: Sequence[Task], done: Done) -> str:
 SHORT_EXPLANATION = (
     "Share of test images whose symbol is read as it was meant: median (worst; number of seeds). Nothing but answers is "
     "told, in the last column also the symbols of the images that the run asks for, if any; the first rows are addition.pl "
-    "with as many labelled sums."
+    "with as many labelled sums, in the last column but one four of them at most chosen by the run."
 )
 
 

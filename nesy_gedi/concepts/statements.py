@@ -9,30 +9,17 @@ from dataclasses import dataclass
 from itertools import islice, permutations, product
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from nesy_gedi.concepts.ambiguity import separating_places
 from nesy_gedi.concepts.assignment import MAX_NEAR_TIES, NEAR_TIE, Assignment, Maps, NearTie
-from nesy_gedi.logic.reasoner import Reasoner
-
-QUERIES_TRIED = 4096
-"""Combinations of clusters that are tried in the search for a telling query; of more, as many at random."""
 
 MAPS_SHOWN = 2
 """So many near-tied maps are written out: the posterior tells more of them apart than sentences do."""
-
-ANSWERS_SHOWN = 4
-"""So many answers that are expected of a query are written out."""
 
 CANDIDATES_SHOWN = 4
 """Of clusters that may be more symbols than this, it is not written out which."""
 
 CLUSTERS_SHOWN = 8
 """So many clusters of a network are named in a sentence, or one more."""
-
-CERTAIN = 1e-6
-"""Nats. An answer is expected where it costs no more."""
 
 Place = tuple[str, int]
 """A network and one of its clusters."""
@@ -150,6 +137,7 @@ def statements(
     left: LeftOpen,
     *,
     answers: int,
+    asked: int,
     labels: int,
     contradiction: float,
     disagreeing: Sequence[tuple[str, str]],
@@ -162,15 +150,21 @@ def statements(
         found: the assignment.
         left: from :func:`left_open`.
         answers, labels: how many were observed.
+        asked: how many of the answers were asked for.
         contradiction: nats by which the answers alone are likelier under the best assignment without labels.
         disagreeing: of each label that the assignment does not follow, the symbol told and the one that the image's cluster
             stands for.
         unlikely: the answers are unlikely under every map.
-        query: from :func:`next_query`.
+        query: from :func:`~nesy_gedi.concepts.telling_queries.next_query`.
     """
     told = _counted(answers, "answer") + (f" and {_counted(labels, 'label')}" if labels else "")
     several = answers + labels > 1
     said = []
+    if asked:
+        were = "were" if asked > 1 else "was"
+        said.append(
+            f"{asked} of {_counted(answers, 'answer')} {were} asked for, of queries that tell assignments apart."
+        )
     if not found.exact:
         said.append(
             f"The search ran out of time: the assignment is the best that was found, but not proven to be; "
@@ -215,70 +209,6 @@ def alternatives(found: Assignment, left: LeftOpen) -> list[str]:
     hardly ever seen are left out."""
     which = "The other one" if len(left.maps) == 2 and not left.more else "One of them"
     return [f"{which}: {_difference(found, tie.maps)}." for tie in found.near_ties[1 : 1 + MAPS_SHOWN]]
-
-
-def next_query(reasoner: Reasoner, left: LeftOpen) -> dict[str, Any] | None:
-    """A query over clusters whose answer tells maps apart, where there is one: the answers that the maps expect of it
-    differ, of as many of them as possible.
-
-    Args:
-        left: from :func:`left_open`.
-
-    Returns:
-        ``query``: the form of the query; ``inputs``: of each its ``network``, ``slots``, ``cluster`` and the ``symbol`` that
-        the assignment has it for; ``answers``: what each of the maps expects, that of the assignment first;
-        ``settles``: whether any answer leaves one map; ``sentence``: all this for people.
-    """
-    sizes = [len(left.maps[0][item.network]) for item in reasoner.inputs if item.network in left.maps[0]]
-    if left.settled or len(sizes) != len(reasoner.inputs) or not sizes:
-        return None  # given inputs would have to be chosen too
-    if math.prod(sizes) <= QUERIES_TRIED:
-        tried = torch.tensor(list(product(*(range(size) for size in sizes))))
-    else:
-        generator = torch.Generator().manual_seed(0)
-        tried = torch.stack([torch.randint(size, (QUERIES_TRIED,), generator=generator) for size in sizes], 1)
-    expected = torch.stack([_expected(reasoner, maps, tried) for maps in left.maps], 1)
-    possible = (expected >= 0).all(1)
-    different = torch.tensor([len(set(row)) for row in expected.tolist()]).masked_fill(~possible, 0)
-    best = int(different.argmax())
-    if int(different[best]) < 2:
-        return None
-    shown = [
-        {
-            "network": item.network,
-            "slots": list(item.slots),
-            "cluster": cluster,
-            "symbol": item.domain[left.maps[0][item.network][cluster]],
-        }
-        for item, cluster in zip(reasoner.inputs, tried[best].tolist(), strict=True)
-    ]
-    clusters = listing([f"{', '.join(each['slots'])} of cluster {each['cluster']}" for each in shown])
-    answers = [reasoner.answers[k] for k in expected[best].tolist()]
-    settles = int(different[best]) == len(left.maps) and not left.more
-    distinct = list(dict.fromkeys(answers))
-    more = len(distinct) - ANSWERS_SHOWN
-    named = listing([*distinct[:ANSWERS_SHOWN], f"{more} more"] if more > 1 else distinct, "or")
-    return {
-        "query": reasoner.form.text,
-        "inputs": shown,
-        "answers": answers,
-        "settles": settles,
-        "sentence": f"Or one more answer {'settles it' if settles else 'rules some of them out'}: of a query with {clusters}. "
-        f"Is it {named}?",
-    }
-
-
-def _expected(reasoner: Reasoner, maps: Maps, clusters: Tensor) -> Tensor:
-    """The most likely answer (rows,) of each combination of clusters (rows, inputs) under a map; -1 where there is none."""
-    inputs: dict[object, Tensor] = {}
-    for k, item in enumerate(reasoner.inputs):
-        symbols = torch.tensor(maps[item.network])[clusters[:, k]]
-        rows = torch.full((len(clusters), len(item.domain)), -torch.inf, dtype=torch.float64)
-        inputs[item.network, *item.slots] = rows.scatter_(1, symbols[:, None], 0.0)
-    with torch.no_grad():
-        value, answer = reasoner(inputs).max(1)
-    likely: Tensor = answer.masked_fill(value < -CERTAIN, -1)
-    return likely
 
 
 def _difference(found: Assignment, maps: Maps) -> str:

@@ -35,6 +35,10 @@ class Queries:
     def __len__(self) -> int:
         return len(self.index)
 
+    def first(self, count: int) -> Queries:
+        """The first ``count`` of them, or all where there are fewer; without those outside."""
+        return Queries(self.images, self.index[:count], self.answers[:count], self.observed[:count])
+
 
 @dataclass(frozen=True, eq=False)
 class Outside:

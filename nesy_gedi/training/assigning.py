@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
-from nesy_gedi.concepts.statements import alternatives, left_open, next_query, statements
+from nesy_gedi.concepts.statements import alternatives, left_open, statements
+from nesy_gedi.concepts.telling_queries import next_query
+from nesy_gedi.data import Queries
 from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR
 from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.perception import Perception
+from nesy_gedi.training.asking import Unanswered, find_unanswered, joined
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.runs import VERSION
@@ -56,43 +59,82 @@ class AssignmentInputs:
 
 
 def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Perception]) -> dict[str, Any]:
-    """The likeliest assignment under the answers and labels, as ``assignment.json`` tells it."""
-    task, queries = inputs.task, inputs.splits.train
-    device = torch.device(inputs.device)
-    rows = torch.arange(min(len(queries), task.recipe.pretraining.answers))
-    log_q: dict[tuple[str, ...], Tensor] = {}
-    for item in task.seen:
-        column = task.slots.index(item.slots[0])
-        shown = queries.images.images[queries.index[rows, column]]
-        log_q[item.network, *item.slots] = _perceive(perceptions[item.network], shown, device)
-    given: dict[tuple[str, ...], Tensor] = {
-        (item.network, *item.slots): one_hot_log(queries.observed[rows, k], len(item.domain), torch.float64)
-        for k, item in enumerate(task.observed)
-    }
-    labels = {
-        name: (_perceive(perceptions[name], told.images, device), told.symbols)
-        for name, told in inputs.labelled.items()
-    }
-    answers = queries.answers[rows]
+    """The likeliest assignment under the answers and labels, as ``assignment.json`` tells it. While it leaves anything open,
+    further answers are asked for, as many as the recipe allows."""
+    task, device = inputs.task, torch.device(inputs.device)
+
+    def perceive(network: str, images: Tensor) -> Tensor:
+        return _perceive(perceptions[network], images, device)
+
+    labels = {name: (perceive(name, told.images), told.symbols) for name, told in inputs.labelled.items()}
     task.reasoner.to("cpu")
-
-    def search(**more: Any) -> Assignment:
-        seconds = task.recipe.pretraining.seconds
-        return assign(task.reasoner, log_q, answers, given=given, kind="fitting", seconds=seconds, **more)
-
-    found = unlabelled = search(labels=labels)
-    of_answers = found.log_likelihood
+    queries = inputs.splits.train.first(task.recipe.pretraining.answers)
+    observed = _observe(task, queries, perceive)
+    found = observed.search(labels=labels)
+    asked: list[int] = []
+    unanswered: Unanswered | None = None
+    while len(asked) < task.recipe.pretraining.ask and not (left := left_open(found)).settled:
+        unanswered = unanswered or find_unanswered(task, inputs.splits, perceive)
+        number = unanswered.choose(left.maps)
+        if number is None or number in asked:  # what it has been told says nothing more
+            break
+        asked.append(number)
+        observed = _observe(task, joined(queries, unanswered.queries, asked), perceive)
+        found = observed.search(labels=labels)
+    unlabelled, of_answers = found, found.log_likelihood
     if labels:
-        unlabelled = search()
+        unlabelled = observed.search()
         known = {name: dict(enumerate(symbols)) for name, symbols in found.maps.items()}
-        of_answers = search(fixed=known).log_likelihood
-    costs = _costs(task, unlabelled, log_q, given, answers)
+        of_answers = observed.search(fixed=known).log_likelihood
+    costs = _costs(observed, unlabelled)
     findings = _AssignmentFindings(
-        found, unlabelled, of_answers, _disagreeing(found, labels), _unlikely(**costs), costs
+        found,
+        unlabelled,
+        of_answers,
+        _disagreeing(found, labels),
+        _unlikely(**costs),
+        costs,
+        len(observed.answers),
+        asked,
     )
-    document = _document(inputs, findings, perceptions, len(rows))
+    document = _document(inputs, findings, perceptions)
     task.reasoner.to(device)
     return document
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Answers, and what was seen and given with them.
+
+    Attributes:
+        log_q: (network, slot) -> log-probabilities over clusters (n, c).
+        given: (network, slot) -> log-probabilities over symbols (n, K).
+        answers: columns of ``task.reasoner.answers``, (n,).
+    """
+
+    task: Task
+    log_q: Mapping[tuple[str, ...], Tensor]
+    given: Mapping[tuple[str, ...], Tensor]
+    answers: Tensor
+
+    def search(self, **more: Any) -> Assignment:
+        """The best assignment; ``more`` as for :func:`~nesy_gedi.concepts.assignment.assign`."""
+        seconds = self.task.recipe.pretraining.seconds
+        return assign(
+            self.task.reasoner, self.log_q, self.answers, given=self.given, kind="fitting", seconds=seconds, **more
+        )
+
+
+def _observe(task: Task, queries: Queries, perceive: Callable[[str, Tensor], Tensor]) -> Observed:
+    log_q: dict[tuple[str, ...], Tensor] = {}
+    for item in task.seen:
+        shown = queries.images.images[queries.index[:, task.slots.index(item.slots[0])]]
+        log_q[item.network, *item.slots] = perceive(item.network, shown)
+    given: dict[tuple[str, ...], Tensor] = {
+        (item.network, *item.slots): one_hot_log(queries.observed[:, k], len(item.domain), torch.float64)
+        for k, item in enumerate(task.observed)
+    }
+    return Observed(task, log_q, given, queries.answers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +147,8 @@ class _AssignmentFindings:
         disagreeing: of each label that ``found`` does not follow, the symbol told and the one that is found.
         unlikely: the answers are unlikely under every assignment.
         costs: as :func:`_costs` returns them.
+        answers: how many there were.
+        asked: those of them that were asked for, as :func:`~nesy_gedi.training.asking.with_asked` takes them.
     """
 
     found: Assignment
@@ -113,25 +157,21 @@ class _AssignmentFindings:
     disagreeing: list[tuple[str, str]]
     unlikely: bool
     costs: dict[str, Tensor]
+    answers: int
+    asked: list[int]
 
 
 @torch.no_grad()
-def _costs(
-    task: Task,
-    found: Assignment,
-    log_q: Mapping[tuple[str, ...], Tensor],
-    given: Mapping[tuple[str, ...], Tensor],
-    answers: Tensor,
-) -> dict[str, Tensor]:
+def _costs(observed: Observed, found: Assignment) -> dict[str, Tensor]:
     """What answers cost, (n,) nats each: ``best``, under an assignment, and at most ``chance``, where every symbol is as
     probable as any other; ``certain``, so bounded and on average, where each image's symbol is certain: programs may be
     random."""
 
     def infer(see: Callable[[str, Tensor], Tensor]) -> Tensor:
         inputs: dict[object, Tensor] = {}
-        inputs.update(given.items())
-        inputs.update({key: see(key[0], values) for key, values in log_q.items()})
-        log_p: Tensor = task.reasoner(inputs)
+        inputs.update(observed.given.items())
+        inputs.update({key: see(key[0], values) for key, values in observed.log_q.items()})
+        log_p: Tensor = observed.task.reasoner(inputs)
         return log_p.clamp_min(LOG_PROBABILITY_FLOOR)
 
     def likeliest(name: str, values: Tensor) -> Tensor:
@@ -142,7 +182,7 @@ def _costs(
         size = len(found.domains[name])
         return torch.full((len(values), size), -math.log(size), dtype=torch.float64)
 
-    certain, chance, column = infer(likeliest), -infer(uniform), answers[:, None]
+    certain, chance, column = infer(likeliest), -infer(uniform), observed.answers[:, None]
     return {
         "best": (-infer(found.apply)).minimum(chance).gather(1, column)[:, 0],
         "certain": (certain.exp() * (-certain).minimum(chance)).sum(1),
@@ -175,7 +215,6 @@ def _document(
     inputs: AssignmentInputs,
     findings: _AssignmentFindings,
     perceptions: Mapping[str, Perception],
-    answers: int,
 ) -> dict[str, Any]:
     found, left = findings.found, left_open(findings.found)
     labels = sum(len(each) for each in inputs.labelled.values())
@@ -218,7 +257,8 @@ def _document(
         "sentences": statements(
             found,
             left,
-            answers=answers,
+            answers=findings.answers,
+            asked=len(findings.asked),
             labels=labels,
             contradiction=findings.unlabelled.log_likelihood - findings.of_answers,
             disagreeing=findings.disagreeing,
@@ -226,7 +266,8 @@ def _document(
             query=query,
         ),
         "alternatives": alternatives(found, left),
-        "answers": answers,
+        "answers": findings.answers,
+        "asked": findings.asked,
         "labels": labels,
         "seconds": found.seconds,
     }

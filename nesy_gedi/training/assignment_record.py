@@ -65,6 +65,7 @@ class AssignmentRecord:
         near_ties: assignments that fit about as well, this one among them.
         more_near_ties: whether there are more of them.
         labels_to_ask: what would settle it.
+        asked: the answers that were asked for, as :func:`~nesy_gedi.training.asking.with_asked` takes them.
         sentences: what a person should know.
         alternatives: those of them that only spell out other assignments which fit as well.
         answers, labels: how many were observed.
@@ -81,6 +82,7 @@ class AssignmentRecord:
     near_ties: int
     more_near_ties: bool
     labels_to_ask: tuple[AskedLabel, ...]
+    asked: tuple[int, ...]
     sentences: tuple[str, ...]
     alternatives: tuple[str, ...]
     answers: int
@@ -146,6 +148,8 @@ def _read(found: Any, domains: Mapping[str, tuple[str, ...]], needed: Collection
     networks = {name: _network(name, what, domains) for name, what in _object(found["networks"]).items()}
     for name in needed:
         _need(name in networks, f"it says nothing of {name}")
+    asked = tuple(_array(found.get("asked", []), int))
+    _need(min(asked, default=0) >= 0, "it asked for a query with a negative number")
     pretraining = _object(found["pretraining"])
     for name in networks:
         _need(isinstance(pretraining[name], str), f"it does not say where the clusters of {name} come from")
@@ -157,6 +161,7 @@ def _read(found: Any, domains: Mapping[str, tuple[str, ...]], needed: Collection
         near_ties=int(found["near_ties"]),
         more_near_ties=bool(found["more_near_ties"]),
         labels_to_ask=tuple(_asked(label, networks) for label in _array(found["labels_to_ask"], dict)),
+        asked=asked,
         sentences=tuple(_array(found["sentences"], str)),
         alternatives=tuple(_array(found.get("alternatives", []), str)),
         answers=int(found["answers"]),

@@ -87,6 +87,7 @@ def plan(task: Task, splits: Splits) -> Recipe:
     if method in FROM_CLUSTERS:
         networks |= {name: _from_clusters(task, name, splits.pool) for name in task.networks}
     else:
+        _refuse_asking(method, recipe)
         for name in task.networks:
             _refuse_unassigned(task, name)
     if method in COTRAINED:
@@ -222,6 +223,15 @@ def _refuse_unassigned(task: Task, network: str) -> None:
             f"which of the {symbols} symbols each of {what.clusters} clusters stands for is not known",
             where=f"networks.{network}.clusters",
             hint='leave it out, or have it found: method = "clusters"',
+        )
+
+
+def _refuse_asking(method: str, recipe: Recipe) -> None:
+    if recipe.pretraining.ask:
+        raise RecipeError(
+            f'method = "{method}" assigns no clusters, of which further answers could tell',
+            where="pretraining.ask",
+            hint='leave it out, or choose method = "clusters" or "assignment"',
         )
 
 

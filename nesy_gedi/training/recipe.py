@@ -130,6 +130,8 @@ class PretrainingRecipe:
         attempts: pretrainings at most. A further one is made where the answers are unlikely under the best assignment;
             that with the likeliest answers is kept.
         answers: observed answers that an assignment looks at, at most.
+        ask: further answers at most that are asked for where these leave the assignment open; each is that of the query
+            which tells most, and a training query from then on.
         seconds: that an assignment may take.
     """
 
@@ -137,6 +139,7 @@ class PretrainingRecipe:
     overrides: Mapping[str, Constant] = field(default_factory=dict)
     attempts: int = 2
     answers: int = 2000
+    ask: int = 0
     seconds: float = 20.0
 
 
@@ -237,7 +240,7 @@ POSITIVE = {
 }
 NOT_NEGATIVE = {
     *("seed", "data.train", "data.validation", "data.test", "data.outside"),
-    *("training.weight_decay", "cotraining.weight", "cotraining.reconstruction"),
+    *("training.weight_decay", "pretraining.ask", "cotraining.weight", "cotraining.reconstruction"),
     *("cotraining.epochs", "cotraining.learning_rate"),
     *("ensemble.disagreement", "ensemble.entropy"),
 }

@@ -70,6 +70,14 @@ def draw_splits(task: Task, images: ImageSplits) -> Splits:
     )
 
 
+def draw_further(task: Task, train: Queries) -> Queries:
+    """Queries over the images of the training queries, as many as use no image twice, whose answers could be asked for."""
+    what, images = task.recipe, train.images
+    if task.support is None:
+        return task.label(images, draw_tuples(len(images), len(task.slots), 0, what.seed), what.seed)
+    return _draw(_sort(task, images, what.seed), task.support, 0, what.seed)
+
+
 def draw_test(task: Task, images: ImageSplits) -> Queries:
     """Queries over the test images; the same for every seed. With a support, those outside it come with them.
 

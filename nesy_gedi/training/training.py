@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.adoption import adopt_pretrained
 from nesy_gedi.training.answers import AnswerWork, restore_model
+from nesy_gedi.training.asking import with_asked
 from nesy_gedi.training.assigning import AssignmentInputs
-from nesy_gedi.training.assignment_record import AssignmentRecord
+from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
 from nesy_gedi.training.checkpoints import Checkpoint
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.cotraining import CotrainingWork
@@ -121,7 +122,8 @@ def train(
         if "metrics" in finished:  # else it is measured again
             finished["run"] = str(run.path)  # the folder may have been moved
             restore_model(task, networks, run.checkpoints.load_final().model)
-            return Trained(run, task, networks.eval(), splits.test, finished, lambda: splits)
+            draw = cache(partial(_as_trained, task, splits, run))
+            return Trained(run, task, networks.eval(), splits.test, finished, draw)
     else:
         name = Path(program.source.name).stem
         path = choose_path(name, Path(out) if out is not None else None)
@@ -135,6 +137,7 @@ def train(
         if task.recipe.method in FROM_CLUSTERS:
             inputs = AssignmentInputs(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop)
             found = learn_symbols(inputs, run)
+            splits = with_asked(task, splits, found.asked)
             if fresh is not None:
                 begin_from(inputs, found, run, networks)
         wrapped = _place_on(fabric, task, networks)
@@ -168,6 +171,12 @@ def _planned(
     images = load_images(recipe.data.source, data_dir=data_dir, download=download)
     splits = task.queries(images)
     return task.with_recipe(plan(task, splits)), images, splits
+
+
+def _as_trained(task: Task, splits: Splits, run: ProgramRun) -> Splits:
+    """The splits with the answers that the run has asked for."""
+    found = read_record(run, task.program.networks)
+    return splits if found is None else with_asked(task, splits, found.asked)
 
 
 def _has_begun(run: ProgramRun) -> bool:
@@ -260,7 +269,9 @@ def evaluate(
     kept = int(checkpoint.state.get("best_epoch") or checkpoint.state.get("epoch", 0))
     document = _document(task, run, chosen, metrics, kept)
     document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
-    return Trained(run, task, networks.eval(), queries, document, cache(lambda: task.queries(images)))
+    return Trained(
+        run, task, networks.eval(), queries, document, cache(lambda: _as_trained(task, task.queries(images), run))
+    )
 
 
 def dry_run(

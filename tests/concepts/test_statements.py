@@ -1,4 +1,4 @@
-"""What is said of an assignment, and the query that is asked for: each near tie expects another answer of it."""
+"""What is said of an assignment."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from every_map import PROGRAMS, addition, certain, mapped, reasoner
+from every_map import PROGRAMS, addition, certain, reasoner
 
 from nesy_gedi.concepts import statements as module
 from nesy_gedi.concepts.assignment import Assignment, assign
-from nesy_gedi.concepts.statements import alternatives, left_open, listing, next_query, statements
+from nesy_gedi.concepts.statements import alternatives, left_open, listing, statements
+from nesy_gedi.concepts.telling_queries import next_query
 from nesy_gedi.logic.reasoner import Reasoner
 
 
@@ -44,7 +45,7 @@ def open_one(made: Reasoner) -> Assignment:
 
 def said(found: Assignment, **changes: Any) -> list[str]:
     given: dict[str, Any] = {
-        "answers": 30, "labels": 0, "contradiction": 0.0, "disagreeing": [], "unlikely": False, "query": None
+        "answers": 30, "asked": 0, "labels": 0, "contradiction": 0.0, "disagreeing": [], "unlikely": False, "query": None
     }  # fmt: skip
     return statements(found, left_open(found), **(given | changes))
 
@@ -197,7 +198,7 @@ def test_many_clusters_are_not_all_named(settled: Assignment) -> None:
     (line,) = [
         line
         for line in statements(
-            settled, left, answers=3, labels=0, contradiction=0.0, disagreeing=[], unlikely=False, query=None
+            settled, left, answers=3, asked=0, labels=0, contradiction=0.0, disagreeing=[], unlikely=False, query=None
         )
         if line.startswith("Hardly")
     ]
@@ -211,6 +212,11 @@ def test_maps_of_several_networks_name_them() -> None:
     log_q = {(item.network, *item.slots): certain(torch.tensor([0]), len(item.domain)) for item in two.inputs}
     found = assign(two, log_q, torch.tensor([two.index("stop")]))
     assert any(re.search(r"One of them: (light_net|sign_net), cluster", line) for line in said(found))
+
+
+def test_answers_that_were_asked_for_are_counted(settled: Assignment) -> None:
+    assert said(settled, asked=2)[0] == "2 of 30 answers were asked for, of queries that tell assignments apart."
+    assert said(settled, asked=1)[0].startswith("1 of 30 answers was asked for")
 
 
 def test_what_is_wrong_is_said_with_what_to_do(settled: Assignment) -> None:
@@ -228,123 +234,6 @@ def test_what_is_wrong_is_said_with_what_to_do(settled: Assignment) -> None:
         "3 of 3 labels disagree with the assignment, whose clusters say: 2 (told to be 3) and 1 (told to be 0). "
         "Check the labels and the program."
     )
-
-
-# -- the query that is asked for ---------------------------------------------------------------------------------------
-
-
-def answer_under(made: Reasoner, maps: dict[str, tuple[int, ...]], clusters: tuple[int, ...]) -> str | None:
-    """What the program derives where each input's image is of one cluster; None where that is not certain."""
-    inputs: dict[object, torch.Tensor] = {}
-    for item, cluster in zip(made.inputs, clusters, strict=True):
-        width = len(maps[item.network])
-        log_q = certain(torch.tensor([cluster]), width)
-        inputs[item.network, *item.slots] = mapped(log_q, maps[item.network], len(item.domain))
-    p = made(inputs)[0].exp()
-    return made.answers[int(p.argmax())] if float(p.max()) > 1 - 1e-6 else None
-
-
-TIED = {
-    "addition of five": [0, 1],
-    "comparison": [0],
-    "two networks": [0],
-    "two networks on one image": [0],
-    "three images": [0, 1],
-    "addition mod 5": [0],
-}
-
-
-@pytest.mark.parametrize("name", TIED)
-def test_it_separates_as_many_near_ties_as_any(name: str) -> None:
-    made = reasoner(*PROGRAMS[name])
-    log_q = {(item.network, *item.slots): certain(torch.tensor(TIED[name]), len(item.domain)) for item in made.inputs}
-    symbols = {item.network: tuple(range(len(item.domain))) for item in made.inputs}
-    texts = [answer_under(made, symbols, (value,) * len(made.inputs)) for value in TIED[name]]
-    answers = torch.tensor([made.index(text) for text in texts])
-    found = assign(made, log_q, answers, max_near_ties=200)
-    left = left_open(found)
-    assert len(left.maps) > 1
-    best = 0
-    for clusters in product(*(range(len(item.domain)) for item in made.inputs)):
-        expected = [answer_under(made, dict(maps), clusters) for maps in left.maps]
-        if None not in expected:
-            best = max(best, len(set(expected)))
-    asked = next_query(made, left)
-    if best < 2:
-        assert asked is None
-        return
-    assert asked is not None
-    chosen = tuple(each["cluster"] for each in asked["inputs"])
-    expected = [answer_under(made, dict(maps), chosen) for maps in left.maps]
-    assert asked["answers"] == expected
-    assert len(set(expected)) == best
-    assert [(each["network"], tuple(each["slots"])) for each in asked["inputs"]] == [
-        (item.network, item.slots) for item in made.inputs
-    ]
-    symbols = {item.network: item.domain for item in made.inputs}
-    assert [each["symbol"] for each in asked["inputs"]] == [
-        symbols[each["network"]][left.maps[0][each["network"]][each["cluster"]]] for each in asked["inputs"]
-    ]
-    assert asked["query"] == made.form.text
-    assert asked["settles"] == (best == len(left.maps) and not left.more)
-    words = "settles it" if asked["settles"] else "rules some of them out"
-    assert f"Or one more answer {words}: of a query with" in asked["sentence"]
-    for each in asked["inputs"]:
-        assert f"{each['slots'][0]} of cluster {each['cluster']}" in asked["sentence"]
-
-
-def test_its_answer_settles_what_was_open(made: Reasoner, open_one: Assignment) -> None:
-    """Asked, and answered as either of the two would: one map is left, and it is that one."""
-    asked = next_query(made, left_open(open_one))
-    assert asked is not None
-    x, y = (each["cluster"] for each in asked["inputs"])
-    for tie, answer in zip(open_one.near_ties, asked["answers"], strict=True):
-        pairs = torch.tensor([(0, 0), (1, 2), (3, 0), (x, y)])
-        log_q = {("net", slot): certain(pairs[:, k], 4) for k, slot in enumerate("XY")}
-        sums = torch.tensor([0, 3, 3, made.index(answer)])
-        found = assign(made, log_q, sums)
-        assert len(found.near_ties) == 1
-        assert found.maps == tie.maps
-
-
-def test_nothing_is_asked_where_nothing_is_open_or_nothing_would_tell(made: Reasoner, settled: Assignment) -> None:
-    assert next_query(made, left_open(settled)) is None
-    swap = reasoner(
-        "nn(net, [X], D, [0, 1]) :: digit(X, D).\nxor(X, Y, R) :- digit(X, A), digit(Y, B), R is (A + B) mod 2.\n",
-        "xor(X, Y, R)",
-    )
-    symbols = torch.tensor(list(product(range(2), repeat=2)))
-    log_q = {("net", slot): certain(symbols[:, k], 2) for k, slot in enumerate("XY")}
-    found = assign(swap, log_q, symbols.sum(1) % 2)
-    assert len(found.near_ties) == 2  # both bits may be the other one
-    assert next_query(swap, left_open(found)) is None
-    assert not any("one more answer" in line for line in said(found, query=None))
-
-
-def test_random_answers_tell_nothing_for_certain() -> None:
-    made = reasoner(*PROGRAMS["learned probabilities"])
-    log_q = {(item.network, *item.slots): certain(torch.tensor([0]), 4) for item in made.inputs}
-    found = assign(made, log_q, torch.tensor([made.index(0)]))
-    assert not left_open(found).settled
-    assert next_query(made, left_open(found)) is None
-
-
-def test_given_symbols_cannot_be_asked_for() -> None:
-    two = reasoner(*PROGRAMS["two networks"])
-    light, sign = two.inputs
-    given = {(sign.network, *sign.slots): certain(torch.tensor([0]), 2)}
-    log_q = {(light.network, *light.slots): certain(torch.tensor([0]), 3)}
-    found = assign(two, log_q, torch.tensor([two.index("stop")]), given=given)
-    assert next_query(two, left_open(found)) is None
-
-
-def test_of_too_many_combinations_some_are_tried(
-    made: Reasoner, open_one: Assignment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUERIES_TRIED", 15)  # of 16
-    asked = next_query(made, left_open(open_one))
-    assert asked is not None
-    assert len(set(asked["answers"])) == 2
 
 
 def test_a_listing() -> None:
