@@ -101,7 +101,8 @@ def run(job: Job, seed: int, arguments: Sequence[str], *, accuracy: str) -> dict
         arguments: of the command, `--json` and `--quiet` apart.
         accuracy: of its metrics, the one to tell.
     """
-    command = [str(Path(sys.executable).parent / "nesy-gedi"), *arguments, "--json", "--quiet"]
+    quiet = [] if arguments[0] == "evaluate" else ["--quiet"]  # which shows no progress anyway
+    command = [str(Path(sys.executable).parent / "nesy-gedi"), *arguments, "--json", *quiet]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
     spent = time.perf_counter() - started

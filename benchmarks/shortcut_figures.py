@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from svg import svg_text
 
-STYLES = (("#d55e00", "s"), ("#e69f00", "^"), ("#56b4e9", "D"), ("#0072b2", "o"))
+STYLES = (
+    ("#d55e00", "s"),
+    ("#e69f00", "^"),
+    ("#56b4e9", "D"),
+    ("#0072b2", "o"),
+    ("#009e73", "v"),
+    ("#cc79a7", "P"),
+)
 """Colour and marker of each curve: what colour says, the marker says too."""
 
 DOT_COLOUR = "#0072b2"
@@ -36,7 +43,7 @@ def draw_curves(curves: Sequence[Curve], across: str, up: str) -> str:
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
     counts = sorted({count for curve in curves for count in curve.points})
-    for place, (curve, (colour, marker)) in enumerate(zip(curves, STYLES, strict=True)):
+    for place, (curve, (colour, marker)) in enumerate(zip(curves, STYLES, strict=False)):
         known = {count: values for count, values in sorted(curve.points.items()) if values}
         shift = 1.0 + 0.03 * (place - (len(curves) - 1) / 2)  # dots of one count stand side by side
         for count, values in known.items():

@@ -108,6 +108,7 @@ ASSIGNED = Method("pretrained, assigned", "assignment")
 WHOLE = Method("pretrained, assigned, co-trained", "clusters")
 ASKED = Method("the same with the labels asked for", "clusters", asked=True)
 ASKING = Method("the same with four answers asked for", "clusters", ask=4)
+LABELLED = Method("the same with one label", "clusters", labels=1)
 METHODS = (
     ANSWERS,
     Method("answers and one label", "answers", labels=1),
@@ -121,7 +122,7 @@ METHODS = (
     WHOLE,
     ASKING,
     ASKED,
-    Method("the same with one label", "clusters", labels=1),
+    LABELLED,
 )
 
 SUMS = (10, 15, 30, 100, 300, 1000)

@@ -29,6 +29,7 @@ from shortcut_runs import (
     ASSIGNED,
     FEW_VALIDATION,
     GEDI,
+    LABELLED,
     MAIN_METRIC,
     MANY,
     METHODS,
@@ -47,7 +48,7 @@ from nesy_gedi.data import describe
 DATA = ("mnist", "digits", "shapes", "traffic")
 CURVES_DATA = "mnist"
 CURVES, FIGURE = "docs/few-sums.svg", "docs/shortcuts.svg"
-SHORT = (ANSWERS, GEDI, ASSIGNED, WHOLE, ASKING, ASKED)
+SHORT = (ANSWERS, GEDI, ASSIGNED, WHOLE, ASKING, ASKED, LABELLED)
 """Methods in README.md and in the curve."""
 
 GENERATED = ("shapes", "traffic")
@@ -137,21 +138,22 @@ def table_of(task: Task, done: Done) -> str:
 
 
 def short_table(tasks: Sequence[Task], done: Done) -> str:
+    methods = [method for method in SHORT if any((task, method) in done for task in tasks)]
     rows: list[list[object]] = []
     for task in tasks:
         cells = []
-        for method in SHORT:
+        for method in methods:
             outcomes = done.get((task, method))
             middle, worst = accuracies(outcomes) if outcomes else ("-", "")
             cells.append(f"{middle} ({worst}; {len(outcomes)})" if outcomes else middle)
         rows.append([task.title, *cells])
-    return markdown_table(("task", *(method.name for method in SHORT)), rows)
+    return markdown_table(("task", *(method.name for method in methods)), rows)
 
 
 SHORT_EXPLANATION = (
     "Share of test images whose symbol is read as it was meant: median (worst; number of seeds). Nothing but answers is "
-    "told, in the last column also the symbols of the images that the run asks for, if any; the first rows are addition.pl "
-    "with as many labelled sums, in the last column but one four of them at most chosen by the run."
+    "told unless the column says so; the first rows are addition.pl with as many labelled sums. Answers asked for are up to "
+    "four of these sums, which the run chooses; labels asked for are told where it names some."
 )
 
 
@@ -171,7 +173,8 @@ def write(done: Done, dry: bool) -> None:
     curves = []
     for method in SHORT:
         points = {task.queries: values(ACCURACY, done[task, method]) for task in few if (task, method) in done}
-        curves.append(Curve(method.name, points))
+        if len(points) > 1:
+            curves.append(Curve(method.name, points))
     (ROOT / CURVES).write_text(draw_curves(curves, "labelled sums", "digit accuracy, MNIST test set"), encoding="utf-8")
     panels = {
         task.title: [Dots(m.name, values(ACCURACY, done[task, m])) for m in METHODS if (task, m) in done]

@@ -100,6 +100,18 @@ def test_thresholds_in_words_are_those_of_the_code(page: str, said: str, value: 
     assert value == pytest.approx(told)
 
 
+def test_what_benchmarks_write_is_there() -> None:
+    found = [
+        (page.name, name, text)
+        for page in PAGES
+        for name, text in re.findall(
+            r"<!-- (\w+): begin -->(.*?)<!-- \1: end -->", page.read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
+    assert len(found) == sum(page.read_text(encoding="utf-8").count(": begin -->") for page in PAGES)
+    assert [(page, name) for page, name, text in found if not text.strip()] == []
+
+
 PROGRAMS = re.findall(
     r"^\| \[(\w+)\]\(#\w+\) \|.*?\| (all|[\d,]+ of) ([\d,]+) \w+ \| (.*?) \| (.*?) \|$",
     (ROOT / "docs" / "programs.md").read_text(encoding="utf-8"),
