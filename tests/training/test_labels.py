@@ -162,7 +162,7 @@ def test_a_file_is_found_from_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_pat
         (("3=1000",), DataError, "1000 images of 3 were asked for, there are", "fewer"),
         (("3=absent.png",), DataError, "there is no such file", "PNG or JPEG"),
         (("3=-2",), DataError, "there is no such file", "or a number"),
-        (("3=.",), DataError, "there is no such file", "PNG or JPEG"),
+        (("3=.",), DataError, "it is a folder", "PNG or JPEG"),
         (("3=text.png",), DataError, "it is no image that can be read", "PNG or JPEG"),
         (("3=same.png", "4=./same.png"), DataError, "is told to be 3 and 4", "leave one out"),
     ],
