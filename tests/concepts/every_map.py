@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment
+from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
 from nesy_gedi.logic.formula import Not
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR, Reasoner
@@ -214,3 +214,10 @@ def assert_agrees(found: Assignment, expected: list[tuple[float, dict[str, tuple
     assert [tie.log_likelihood for tie in found.near_ties] == pytest.approx(near[:limit], abs=TOLERANCE)
     for tie in found.near_ties:
         assert value_of[tuple(sorted(tie.maps.items()))] == pytest.approx(tie.log_likelihood, abs=TOLERANCE)
+
+
+def observed(made: Reasoner, pairs: list[tuple[int, int]], size: int) -> Assignment:
+    """From the sums of images of these digits, each in the cluster of its own number."""
+    symbols = torch.tensor(pairs)
+    log_q = {("net", slot): certain(symbols[:, k], size) for k, slot in enumerate("XY")}
+    return assign(made, log_q, symbols.sum(1))

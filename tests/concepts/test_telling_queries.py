@@ -6,31 +6,13 @@ from itertools import product
 
 import pytest
 import torch
-from every_map import PROGRAMS, addition, certain, mapped, reasoner
+from every_map import PROGRAMS, certain, mapped, observed, reasoner
 
 from nesy_gedi.concepts import telling_queries as module
 from nesy_gedi.concepts.assignment import Assignment, assign
 from nesy_gedi.concepts.statements import left_open
 from nesy_gedi.concepts.telling_queries import most_telling, next_query
 from nesy_gedi.logic.reasoner import Reasoner
-
-
-def observed(made: Reasoner, pairs: list[tuple[int, int]], size: int) -> Assignment:
-    """From the sums of images of these digits, each in the cluster of its own number."""
-    symbols = torch.tensor(pairs)
-    log_q = {("net", slot): certain(symbols[:, k], size) for k, slot in enumerate("XY")}
-    return assign(made, log_q, symbols.sum(1))
-
-
-@pytest.fixture(scope="module")
-def made() -> Reasoner:
-    return addition(4)
-
-
-@pytest.fixture(scope="module")
-def open_one(made: Reasoner) -> Assignment:
-    """0 + 3 and 1 + 2: four maps."""
-    return observed(made, [(0, 0), (1, 2), (3, 0)], 4)
 
 
 def answer_under(made: Reasoner, maps: dict[str, tuple[int, ...]], clusters: tuple[int, ...]) -> str | None:
