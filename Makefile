@@ -10,8 +10,9 @@ STAMP := $(VENV)/.up-to-date
 train: $(STAMP)
 	$(BIN)/nesy-gedi train programs/addition.pl
 
+# One process for each core; a file's tests stay together, since they share what the file trains.
 test: lint types browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # The report is tested in a real browser. Without the right to install one, that test says that it is skipped.
 browser:

@@ -16,17 +16,23 @@ STYLES = (
     ("#0072b2", "o"),
     ("#009e73", "v"),
     ("#cc79a7", "P"),
+    ("#000000", "X"),
 )
-"""Colour and marker of each curve: what colour says, the marker says too."""
+"""Colour and marker of curves: what colour says, the marker says too."""
 
 DOT_COLOUR = "#0072b2"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method: number of answers -> accuracies, a seed each."""
+    """A method: number of answers -> accuracies, a seed each.
+
+    Attributes:
+        style: its place in STYLES, the same in every figure.
+    """
 
     name: str
+    style: int
     points: Mapping[int, Sequence[float]]
 
 
@@ -43,7 +49,8 @@ def draw_curves(curves: Sequence[Curve], across: str, up: str) -> str:
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
     counts = sorted({count for curve in curves for count in curve.points})
-    for place, (curve, (colour, marker)) in enumerate(zip(curves, STYLES, strict=False)):
+    for place, curve in enumerate(curves):
+        colour, marker = STYLES[curve.style]
         known = {count: values for count, values in sorted(curve.points.items()) if values}
         shift = 1.0 + 0.03 * (place - (len(curves) - 1) / 2)  # dots of one count stand side by side
         for count, values in known.items():

@@ -171,10 +171,10 @@ def write(done: Done, dry: bool) -> None:
         return
     few = [task for task in tasks_on(CURVES_DATA) if task.queries in SUMS and task in tasks]
     curves = []
-    for method in SHORT:
+    for style, method in enumerate(SHORT):
         points = {task.queries: values(ACCURACY, done[task, method]) for task in few if (task, method) in done}
         if len(points) > 1:
-            curves.append(Curve(method.name, points))
+            curves.append(Curve(method.name, style, points))
     (ROOT / CURVES).write_text(draw_curves(curves, "labelled sums", "digit accuracy, MNIST test set"), encoding="utf-8")
     panels = {
         task.title: [Dots(m.name, values(ACCURACY, done[task, m])) for m in METHODS if (task, m) in done]

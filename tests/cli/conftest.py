@@ -43,7 +43,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
     """Start one command as a process of its own."""
 
     def command(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+        environment = {**os.environ, **options.pop("env", {})}
         return subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             env=environment,

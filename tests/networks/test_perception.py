@@ -14,7 +14,6 @@ from nesy_gedi.networks.encoders import ConvEncoder, MlpEncoder
 from nesy_gedi.networks.heads import make_head
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite, pixel_statistics
 
-torch.set_num_threads(1)
 DOMAIN = ("a", "b", "c")
 SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32)]
 

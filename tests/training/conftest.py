@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from lightning_fabric import Fabric
 from small_pretraining import pretrain_small
 
@@ -16,8 +15,6 @@ from nesy_gedi.data import ImageSplits, load_images
 from nesy_gedi.training import training
 from nesy_gedi.training.devices import make_fabric
 from nesy_gedi.training.pretraining import Pretrained
-
-torch.set_num_threads(1)
 
 read_once = cache(load_images)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from small_runs import NOISY, SLIPPING, train_small
 
 from nesy_gedi.training import checkpoints, runs, training
@@ -80,7 +79,6 @@ MOMENTS: dict[str, tuple[Listener, Callable[[], None]]] = {
 
 
 def main(folder: Path, moments: list[str]) -> None:
-    torch.set_num_threads(1)
     images = training.load_images("digits")  # read once, before the processes part
     training.load_images = lambda *_, **__: images  # type: ignore[assignment]
     for moment in moments:

@@ -139,7 +139,6 @@ def test_time_adds_up_over_stages_and_sessions(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import torch
 from small_pretraining import pretrain_small, with_objective
 from nesy_gedi.training.loop import Listener
 
@@ -148,7 +147,6 @@ class Killer(Listener):
         if (epoch, step) == (4, 2):
             os.kill(os.getpid(), signal.SIGKILL)
 
-torch.set_num_threads(1)
 pretrain_small(Path(sys.argv[1]), with_objective("byol"), listener=Killer())
 """
 
