@@ -18,6 +18,7 @@ from nesy_gedi.cli.listings import data, programs
 from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
 from nesy_gedi.cli.pretrain import pretrain
 from nesy_gedi.cli.query import query
+from nesy_gedi.cli.shortcuts import shortcuts
 from nesy_gedi.cli.train import train
 from nesy_gedi.errors import NesyGediError
 
@@ -33,10 +34,11 @@ def commands() -> None:
       nesy-gedi pretrain               learn clusters of digits without a label
       nesy-gedi programs               what else is bundled
       nesy-gedi inspect RUN            what the symbols of a run mean, with pictures
+      nesy-gedi shortcuts mnist_half   what a perfect score on its answers may hide
     """
 
 
-for command in (train, pretrain, evaluate, inspect, diagnose, ground, query, programs, data, doctor):
+for command in (train, pretrain, evaluate, inspect, shortcuts, diagnose, ground, query, programs, data, doctor):
     commands.add_command(command)
 
 

@@ -38,6 +38,10 @@ download = click.option("--download", is_flag=True, help="Fetch the data set whe
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 trust = click.option("--trust", is_flag=True, help="Let a program or a recipe load files and Python modules.")
 query = click.option("--query", metavar="FORM", help='Query form, for example "addition(X, Y, Sum)".')
+seed = click.option(
+    "--seed", type=click.IntRange(min=0), help="Initial weights, validation split, training queries and their order."
+)
+limit = click.option("--limit", type=click.IntRange(min=1), help="Number of labelled training queries.")
 objective = click.option(
     "--objective",
     metavar="NAME",

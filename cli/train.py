@@ -23,15 +23,13 @@ if TYPE_CHECKING:
 @options.data_options
 @options.query
 @options.run_options
-@click.option(
-    "--seed", type=click.IntRange(min=0), help="Initial weights, validation split, training queries and their order."
-)
+@options.seed
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
     help="Passes over the training queries; where co-training, an epoch is cotraining.steps steps.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Number of labelled training queries.")
+@options.limit
 @options.encoder
 @click.option(
     "--method",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.html import write_report
     from nesy_gedi.reports.inspection import Inspection, inspect_run
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
+    from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
     from nesy_gedi.training.diagnosis import diagnose_encoder
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
@@ -55,11 +56,13 @@ _PUBLIC = {
     "Recipe": "nesy_gedi.training.recipe",
     "RecipeError": "nesy_gedi.errors",
     "RunError": "nesy_gedi.errors",
+    "ShortcutReport": "nesy_gedi.reports.shortcut_report",
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
     "assign": "nesy_gedi.concepts.assignment",
     "assign_softly": "nesy_gedi.concepts.soft_assignment",
+    "count_shortcuts": "nesy_gedi.reports.shortcut_report",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
     "find_objective": "nesy_gedi.objectives",
@@ -91,11 +94,13 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunError",
+    "ShortcutReport",
     "SoftAssignment",
     "UsageError",
     "answer_queries",
     "assign",
     "assign_softly",
+    "count_shortcuts",
     "diagnose_encoder",
     "evaluate",
     "find_objective",

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples, Symbols
-from nesy_gedi.concepts.optimal_maps import FAMILY, Nearest, OptimalMaps, find_optimal_maps, is_identity, nearest_map
-from nesy_gedi.data import ImageSet, Queries
+from nesy_gedi.concepts.map_counting import ONE
+from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples
+from nesy_gedi.concepts.shortcuts import Nearest, OptimalMaps, is_identity, list_optimal_maps, nearest_map
+from nesy_gedi.data import ImageSet
 from nesy_gedi.errors import NesyGediError, RunError
 from nesy_gedi.metrics.calibration import Calibration, calibrate
 from nesy_gedi.reports.learned_map import LearnedMap, describe_mixing, describe_nearest, describe_optimal, learned_map
@@ -21,7 +22,7 @@ from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
 from nesy_gedi.training.evaluation import probabilities_of
 from nesy_gedi.training.labels import told_symbols
 from nesy_gedi.training.runs import VERSION, PretrainingRun, is_pretraining, open_pretraining, open_run
-from nesy_gedi.training.task import Task
+from nesy_gedi.training.shown import shown_by_queries
 from nesy_gedi.training.training import Trained, evaluate
 
 MIXED = 0.05
@@ -96,7 +97,7 @@ class Inspection:
         """Whether what training observed leaves one way of reading the symbols, as far as was looked."""
         if self.assignment is not None:
             return self.assignment.settled
-        return self.optimal_maps.count == 1 and self.optimal_maps.exact and not self.mixing_not_counted
+        return self.optimal_maps.count == ONE and not self.mixing_not_counted
 
     @property
     def right(self) -> bool:
@@ -125,7 +126,12 @@ class Inspection:
         if unmixed is not None and actual - unmixed > MIXED:
             said.append(describe_mixing(unmixed, actual))
         said.append(describe_optimal(found, self.mixing_not_counted))
-        if not self.right and found.exact and found.one_to_one < found.count and self._may_begin_as_clusters:
+        if (
+            not self.right
+            and found.exact
+            and found.one_to_one.lower < found.count.lower
+            and self._may_begin_as_clusters
+        ):
             said.append("Networks that begin as clusters are left with those that are one to one: --method clusters.")
         return said
 
@@ -185,12 +191,13 @@ def inspect(trained: Trained) -> Inspection:
     measured = trained.document["metrics"]["networks"]
     readings = {name: _read_images(trained, name, values) for name, values in measured.items()}
     learned = {name: each.learned.reads for name, each in readings.items()}
-    symbols, given = support_of(task, training)
+    seen = shown_by_queries(task, training)
     told = {name: told_symbols(task, name) for name in task.networks}
-    found = find_optimal_maps(task.reasoner, symbols, given, told)
-    wrong = ShownTuples(task.reasoner, symbols, given, told).changed(learned)
+    shown = ShownTuples(task.reasoner, seen.symbols, seen.given, told)
+    found = list_optimal_maps(shown)
+    wrong = shown.changed(learned)
     nearest = nearest_map(learned, {name: each.learned.counts for name, each in readings.items()}, found)
-    if not wrong and not found.exact:  # it is optimal, whether it is listed or not
+    if not wrong and not found.complete:  # it is optimal, whether it is listed or not
         nearest = Nearest(learned, 0.0, (), is_identity(learned))
     assignment = read_record(run, task.program.networks, task.networks)
     mixing = dict.fromkeys(names for slot in task.slots if len(names := task.networks_of(slot)) > 1)
@@ -206,17 +213,6 @@ def inspect(trained: Trained) -> Inspection:
         tuple(mixing),
         _unmixed_accuracy(trained) if mixing else None,
     )
-
-
-def support_of(task: Task, queries: Queries) -> tuple[Symbols, Symbols]:
-    """The true symbols that queries show, and the values that are given with them, by (network, slot)."""
-    truth = {name: task.symbols(name, queries.images) for name in task.networks}
-    symbols = {
-        (item.network, *item.slots): truth[item.network][queries.index[:, task.slots.index(item.slots[0])]]
-        for item in task.seen
-    }
-    given = {(item.network, *item.slots): queries.observed[:, k] for k, item in enumerate(task.observed)}
-    return symbols, given
 
 
 def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
@@ -255,11 +251,12 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
         "nearest_map": nearest,
         "nearest_shortcut": None if near.identity else nearest,
         "optimal_maps": {
-            "count": found.count,
+            "count": found.count.lower,
             "exact": found.exact,
-            "one_to_one": found.one_to_one,
+            "log10": found.count.log10,
+            "one_to_one": found.one_to_one.lower,
             "tuples": found.tuples,
-            "family": FAMILY,
+            "family": found.family,
             "mixing_not_counted": [list(names) for names in inspection.mixing_not_counted],
             "answer_accuracy_unmixed": inspection.answer_accuracy_unmixed,
         },

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.concepts.assignment import Maps
+from nesy_gedi.concepts.map_counting import ONE, count_in_words
 from nesy_gedi.concepts.misreadings import UNSEEN
-from nesy_gedi.concepts.optimal_maps import Nearest, OptimalMaps, is_identity, is_one_to_one
+from nesy_gedi.concepts.shortcuts import Nearest, OptimalMaps, is_identity, is_one_to_one
 from nesy_gedi.concepts.statements import listing
 from nesy_gedi.metrics.concepts import concept_accuracy, empirical_map
 
@@ -205,13 +206,12 @@ def describe_optimal(found: OptimalMaps, mixing_not_counted: Sequence[Sequence[s
             should read; maps that do are not among ``found``.
     """
     said = []
-    if found.count == 1 and found.exact:
+    if found.count == ONE:
         alone = "If what each network reads depends on its own attribute alone, no" if mixing_not_counted else "No"
         said.append(f"{alone} shortcut fits: only the identity answers everything that training shows right.")
     else:
-        count = number_in_words(found.count) if found.exact else f"at least {number_in_words(found.count)}"
-        left = f", {number_in_words(found.one_to_one)} of them one to one (what pure clusters would leave)"
-        left = left if found.exact else ""
+        count = count_in_words(found.count)
+        left = f", {count_in_words(found.one_to_one)} of them one to one (what pure clusters would leave)"
         said.append(
             f"{count[:1].upper()}{count[1:]} ways of reading the symbols, the right one among them, answer everything that "
             f"training shows right{left}: answers alone cannot tell them apart."
@@ -228,8 +228,8 @@ def describe_optimal(found: OptimalMaps, mixing_not_counted: Sequence[Sequence[s
             f"The training queries never show {by_network(found.unseen, found.domains)}, so their answers do not say how "
             f"{which} should be read" + (" (?)." if _has_short_form(found) else ".")
         )
-    if not found.exact:
-        said.append("There may be more: not all were looked for.")
+    if not found.count.exact:
+        said.append("There may be more: the time for counting was up.")
     return " ".join(said)
 
 
@@ -258,11 +258,6 @@ def by_network(places: Sequence[tuple[str, int]], domains: Mapping[str, Sequence
 def _has_short_form(found: OptimalMaps) -> bool:
     """Whether :func:`spelled` writes a question mark for what is not seen."""
     return any(all(len(symbol) == 1 for symbol in found.domains[name]) for name, _ in found.unseen)
-
-
-def number_in_words(count: int) -> str:
-    """A count that can be very large."""
-    return f"{count:,}" if count < 10**9 else f"10^{math.log10(count):.1f}"
 
 
 def named(items: Sequence[str]) -> str:

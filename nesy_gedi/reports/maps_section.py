@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from nesy_gedi.concepts.misreadings import UNSEEN
-from nesy_gedi.concepts.optimal_maps import differing, is_one_to_one
+from nesy_gedi.concepts.shortcuts import differing, is_one_to_one
 from nesy_gedi.reports.inspection import Inspection
 from nesy_gedi.reports.learned_map import named, spelled
 from nesy_gedi.reports.page import bullets, number, table

@@ -29,6 +29,10 @@ UNLIKELY = 0.2
 """Of what answers cost where images say nothing. Where they surely cost more under the best assignment, clusters mix
 symbols. No answer counts for more than that: one image that is misread with confidence says little of the others."""
 
+DOUBTFUL = math.log(10_000.0)
+"""Nats. While answers may be asked for, maps that are so nearly as likely as the best are told apart, too: an image that its
+cluster misreads with confidence makes the right map cost about as much."""
+
 TYPICAL = 8
 """Training images shown of a cluster whose label would help."""
 
@@ -73,7 +77,10 @@ def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Percepti
     found = observed.search(labels=labels)
     asked: list[int] = []
     unanswered: Unanswered | None = None
-    while len(asked) < task.recipe.pretraining.ask and not (left := left_open(found)).settled:
+    while len(asked) < task.recipe.pretraining.ask:
+        left = left_open(observed.search(labels=labels, tolerance=DOUBTFUL))
+        if left.settled:
+            break
         unanswered = unanswered or find_unanswered(task, inputs.splits, perceive)
         number = unanswered.choose(left.maps)
         if number is None or number in asked:  # what it has been told says nothing more

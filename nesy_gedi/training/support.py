@@ -50,7 +50,7 @@ def read_support(task: Task) -> Tensor | None:
         return None
     found: dict[tuple[int, ...], str] = {}
     for text in what.support:
-        read = _read_tuple(task, text)
+        read = read_tuple(task, text)
         if read in found:
             other = "" if found[read] == text else f': "{found[read]}" in another order'
             raise RecipeError(
@@ -109,7 +109,12 @@ def has_seen_answer(task: Task, support: Tensor, queries: Queries) -> Tensor:
     return seen_answers[queries.answers]
 
 
-def _read_tuple(task: Task, text: str) -> tuple[int, ...]:
+def read_tuple(task: Task, text: str) -> tuple[int, ...]:
+    """A tuple of symbols, written one after the other: their positions in the domains, for each of ``task.concepts``.
+
+    Raises:
+        RecipeError: too few or too many, or a symbol that is none.
+    """
     names = SYMBOL.findall(text)
     expected = [f"{concept.network}({concept.slots[0]})" for concept in task.concepts]
     if len(names) != len(expected):

@@ -34,6 +34,7 @@ from nesy_gedi.training.prototypes import begin_as_prototypes
 from nesy_gedi.training.recipe import COTRAINED, FROM_CLUSTERS, SECTIONS, NetworkRecipe, Recipe
 from nesy_gedi.training.recipe_files import write_recipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, is_pretraining, open_run
+from nesy_gedi.training.shown import foretell
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.symbols import begin_from, learn_symbols
 from nesy_gedi.training.task import Task
@@ -131,6 +132,8 @@ def train(
         run = create_run(
             path, program, task.recipe, data_dir=folder, device=chosen, shape=images.train.shape, force=force
         )
+        if (sentence := foretell(task, splits.train)) is not None:
+            listener.said(sentence)
     found: AssignmentRecord | None = None
     set_up = time.perf_counter() - started
     try:

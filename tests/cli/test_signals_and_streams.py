@@ -72,6 +72,7 @@ def test_second_ctrl_c_stops_at_once(start: Start, write: Callable[[str, str], P
         env={"PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     assert process.stderr is not None
+    assert "fit" in process.stderr.readline()  # how many groundings do
     assert process.stderr.readline().startswith("addition(X, Y, Sum)")
     killer = threading.Timer(3.0, process.send_signal, [signal.SIGINT])
     killer.start()

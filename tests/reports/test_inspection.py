@@ -16,7 +16,8 @@ import torch
 from assignment_files import assignment, write_assignment
 from inspected_runs import SHORTCUT, Reader, half, reading, with_pretraining
 
-from nesy_gedi.concepts import optimal_maps
+from nesy_gedi.concepts import shortcuts
+from nesy_gedi.concepts.map_counting import ONE, Count
 from nesy_gedi.data import ImageSet
 from nesy_gedi.errors import DataError, RunError
 from nesy_gedi.logic.program import Program
@@ -56,7 +57,7 @@ def page(full: Inspection) -> str:
 def test_a_shortcut_is_recognised(full: Inspection) -> None:
     assert full.nearest_map.maps == {"digit_net": SHORTCUT}
     assert (full.nearest_map.identity, full.nearest_map.distance, full.tuples_answered_wrong) == (False, 0.0, 0)
-    assert (full.optimal_maps.count, full.optimal_maps.one_to_one, full.optimal_maps.exact) == (3, 1, True)
+    assert (full.optimal_maps.count, full.optimal_maps.one_to_one) == (Count(3, 3), Count(1, 1))
     said = " ".join(full.statements())
     assert "the reasoning shortcut 01323 (2->3, 3->2, 4->3)" in said
     assert "2 and 4 are both read as 3" in said
@@ -160,14 +161,14 @@ def test_a_symbol_that_is_never_read_has_no_confidence(trained: Trained) -> None
 
 
 def test_an_optimal_map_need_not_be_listed_to_be_recognised(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    def one(*arguments: Any) -> optimal_maps.OptimalMaps:
-        return optimal_maps.find_optimal_maps(*arguments, limit=1)
+    def one(*arguments: Any) -> shortcuts.OptimalMaps:
+        return shortcuts.list_optimal_maps(*arguments, limit=1)
 
-    monkeypatch.setattr(inspecting, "find_optimal_maps", one)
+    monkeypatch.setattr(inspecting, "list_optimal_maps", one)
     found = inspect(reading(trained, SHORTCUT))
-    assert (len(found.optimal_maps.maps), found.optimal_maps.exact) == (1, False)
+    assert (len(found.optimal_maps.maps), found.optimal_maps.complete) == (1, False)
     assert (found.nearest_map.maps, found.nearest_map.distance) == ({"digit_net": SHORTCUT}, 0.0)
-    assert "At least 1 way" in " ".join(found.statements())
+    assert "3 ways" in " ".join(found.statements())  # they are counted all the same
 
 
 def test_clusters_are_advised_where_they_suit(full: Inspection, trained: Trained) -> None:
@@ -307,7 +308,7 @@ def test_a_label_settles_the_symbols(trained: Trained) -> None:
     before = task.recipe
     try:
         task.recipe = replace(recipe, networks={"digit_net": labelled})
-        assert inspect(told).optimal_maps.count == 1
+        assert inspect(told).optimal_maps.count == ONE
     finally:
         task.recipe = before
 

@@ -6,15 +6,15 @@ import math
 
 import pytest
 
+from nesy_gedi.concepts.map_counting import Count, number_in_words
 from nesy_gedi.concepts.misreadings import UNSEEN
-from nesy_gedi.concepts.optimal_maps import Nearest, OptimalMaps
+from nesy_gedi.concepts.shortcuts import Nearest, OptimalMaps
 from nesy_gedi.reports.learned_map import (
     describe_mixing,
     describe_nearest,
     describe_optimal,
     learned_map,
     named,
-    number_in_words,
     spelled,
 )
 
@@ -88,7 +88,10 @@ def test_maps_are_spelled_as_short_as_can_be() -> None:
 
 
 def optimal(*maps: dict[str, tuple[int, ...]], exact: bool = True) -> OptimalMaps:
-    return OptimalMaps(maps, exact, 4, DOMAINS)
+    free = 3 ** sum(read == UNSEEN for read in maps[0]["net"])
+    orders = 2 if free > 1 else 1
+    most = len(maps) * free if exact else 3**3
+    return OptimalMaps(maps, exact, Count(len(maps) * free, most), Count(orders, orders), 4, DOMAINS)
 
 
 def test_the_nearest_shortcut_is_named() -> None:
