@@ -40,7 +40,7 @@ from nesy_gedi.concepts.map_constraints import MapProblem
 from nesy_gedi.concepts.map_counting import Count, count_solutions
 from nesy_gedi.concepts.misreadings import ShownTuples
 from nesy_gedi.concepts.repairs import PROVING, AnswerRepair, LabelRepair, fewest_answers, fewest_labels
-from nesy_gedi.concepts.shortcuts import JointCount, count_joint
+from nesy_gedi.concepts.shortcuts import OptimalMaps, count_joint
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import Reasoner
 
@@ -186,7 +186,7 @@ def agree(what: str, counts: tuple[Count, Count], expected: tuple[int, int]) -> 
             raise SystemExit(f"{what}: {ours} maps are counted, and brute force finds {reference}")
 
 
-def four_counts(reasoner: Reasoner, tuples: Tuples) -> tuple[Count, Count, Count, JointCount]:
+def four_counts(reasoner: Reasoner, tuples: Tuples) -> tuple[Count, Count, Count, OptimalMaps]:
     """Shared, shared one to one, factored, joint."""
     return (
         count(reasoner, tuples),

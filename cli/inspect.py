@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_table
-from nesy_gedi.errors import RunError, UsageError
+from nesy_gedi.cli.targets import refuse_target, writing
 
 if TYPE_CHECKING:
     from nesy_gedi.reports.inspection import Inspection
@@ -54,50 +51,21 @@ def inspect(
 
     del quiet  # there is no progress to leave out
     target = out if out is not None else ProgramRun(run).inspection_file
-    _refuse_target(target, out)
+    if out is not None or target.parent.is_dir():  # else there is no run: it is said which
+        refuse_target(target, "--out", PAGES)
     from nesy_gedi.files import write_text
     from nesy_gedi.reports.html import render
     from nesy_gedi.reports.inspection import document_of, inspect_run
 
     inspection = inspect_run(run, data_dir=data_dir, download=download, device=device, trusted=trust)
     page = render(inspection)
-    with _writing(target):
+    with writing(target, "--out"):
         write_text(target, page)
     document = document_of(inspection, target)
     if as_json:
         print_json(document)
     else:
         _print(inspection, document)
-
-
-def _refuse_target(target: Path, out: Path | None) -> None:
-    """Refuse what cannot be written before what takes long, and what is no report before it is overwritten."""
-    if target.is_dir():
-        raise UsageError(f"the report {target} is a folder", where="--out", hint="name a file in a folder that exists")
-    if not target.parent.is_dir():
-        if out is None:
-            return  # there is no run: it is said which
-        raise UsageError(
-            f"the report {target} cannot be written: there is no such folder",
-            where="--out",
-            hint="name a file in a folder that exists",
-        )
-    if target.exists() and target.suffix.lower() not in PAGES:
-        raise UsageError(
-            f"{target} is there already and is no {PAGES[0]} file", where="--out", hint="name a file that ends in .html"
-        )
-    with _writing(target), TemporaryFile(dir=target.parent):
-        pass
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write the report: {error.strerror}", where=str(target), hint="name another file with --out"
-        ) from error
 
 
 def _print(inspection: Inspection, document: dict[str, Any]) -> None:

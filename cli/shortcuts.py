@@ -9,12 +9,17 @@ import click
 
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_status, print_table
+from nesy_gedi.cli.targets import refuse_target, writing
 from nesy_gedi.errors import UsageError
 
 if TYPE_CHECKING:
     from nesy_gedi.reports.shortcut_report import ShortcutReport
     from nesy_gedi.training.shown import Shown
     from nesy_gedi.training.task import Task
+
+
+FORMULAS = (".cnf", ".dimacs")
+"""Endings of files that a formula replaces."""
 
 
 @click.command(short_help="Count, list and repair a program's reasoning shortcuts.")
@@ -78,7 +83,11 @@ def shortcuts(
     from nesy_gedi.training.runs import VERSION
     from nesy_gedi.training.task import Task
 
-    _refuse_idle(support, source=source, data_dir=data_dir, limit=limit)
+    _refuse_idle(support, source=source, data_dir=data_dir, download=download or None, limit=limit)
+    if cnf is not None:
+        if family == "joint":
+            raise UsageError("whole tuples are counted in closed form", where="--cnf", hint="leave --family joint out")
+        refuse_target(cnf, "--cnf", FORMULAS)
     task = Task(chosen, recipe, cache=GroundingCache())
     report = find_shortcuts(
         task,
@@ -101,7 +110,7 @@ def _refuse_idle(support: str | None, **given: object) -> None:
     if support != "train":
         for name, value in given.items():
             if value is not None:
-                option = {"source": "--data", "data_dir": "--data-dir", "limit": "--limit"}[name]
+                option = "--data" if name == "source" else f"--{name.replace('_', '-')}"
                 raise UsageError(
                     f"{option} says which queries are drawn, and none are",
                     where=option,
@@ -136,16 +145,10 @@ def _export(report: ShortcutReport, path: Path) -> None:
     from nesy_gedi.concepts.dimacs import write_dimacs
     from nesy_gedi.files import write_text
 
-    if report.joint is not None:
-        raise UsageError(
-            "maps of whole tuples are counted in closed form", where="--cnf", hint="use --family shared or factored"
-        )
     what = f"{report.task.program.source.name}, {report.task.recipe.query}"
     text = write_dimacs(report.shown, one_to_one=report.one_to_one, program=what)
-    try:
+    with writing(path, "--cnf"):
         write_text(path, text)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", where="--cnf", hint="name another file") from error
     print_status(f"The count as DIMACS CNF: {path}")
 
 

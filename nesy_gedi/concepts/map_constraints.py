@@ -122,6 +122,11 @@ class MapProblem:
         fits = len(narrowed[variable]) and self.propagate(narrowed, self._touching[variable], [variable])
         return narrowed if fits else None
 
+    def check_time(self) -> None:
+        """Raises OutOfTimeError after the deadline."""
+        if time.perf_counter() > self.deadline:
+            raise OutOfTimeError
+
     def touching(self, variables: Sequence[int]) -> list[Constraint]:
         """The constraints on any of ``variables``, in order."""
         numbers = {number for variable in variables for number in self._touching[variable]}
@@ -164,8 +169,7 @@ class MapProblem:
         queued = set(constraints)
         known = [variable for variable in changed if len(domains[variable]) == 1]
         while waiting or known:
-            if time.perf_counter() > self.deadline:
-                raise OutOfTimeError
+            self.check_time()
             reduced: list[int] = []
             if known:
                 variable = known.pop()

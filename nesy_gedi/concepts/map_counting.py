@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +89,11 @@ class _Counter:
     def count(self, domains: Domains, variables: Sequence[int]) -> Count:
         """Solutions for ``variables`` within propagated ``domains``; the constraints on others hold already."""
         total = ONE
-        for component, related in self._components(domains, variables):
+        try:
+            components = self._components(domains, variables)
+        except OutOfTimeError:
+            return Count(0, self.most(variables, domains))
+        for component, related in components:
             total *= self._component(domains, component, related)
             if total.upper == 0:
                 break
@@ -152,17 +157,23 @@ class _Counter:
         active: list[tuple[list[int], tuple[Constraint, np.ndarray | None]]] = []
         for constraint in problem.touching(open_ones):
             own = [variable for variable in constraint.variables if variable in is_open]
+            problem.check_time()
             wide = problem.readings(constraint, domains) > READINGS_AT_ONCE
             related = None if wide else problem.relation(constraint, domains)[1]
             if related is None or not related.all():
                 active.append((own, (constraint, related)))
                 join(own)
         for group in problem.different:
-            members = [variable for variable in group if variable in is_open]
-            for place, one in enumerate(members):
-                for other in members[:place]:
-                    if find(one) != find(other) and np.isin(domains[one], domains[other]).any():
-                        join([one, other])
+            alike: dict[bytes, list[int]] = {}
+            for variable in group:
+                if variable in is_open:
+                    alike.setdefault(domains[variable].tobytes(), []).append(variable)
+            for members in alike.values():
+                join(members)
+            for (one, *_), (other, *_) in combinations(alike.values(), 2):
+                problem.check_time()
+                if find(one) != find(other) and np.isin(domains[one], domains[other]).any():
+                    join([one, other])
         found: dict[int, tuple[list[int], Related]] = {}
         for variable in open_ones:
             found.setdefault(find(variable), ([], []))[0].append(variable)

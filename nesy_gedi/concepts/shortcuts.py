@@ -30,6 +30,9 @@ from nesy_gedi.logic.reasoner import Reasoner
 FAMILY = "shared"
 """Of the maps that are counted unless another is asked for."""
 
+JOINT = "joint"
+"""The family of maps of whole tuples."""
+
 MAX_MAPS = 1000
 """So many maps are listed; of more, it is said that there are more."""
 
@@ -52,7 +55,7 @@ class OptimalMaps:
         one_to_one: how many of them read no two symbols of a map as the same: what pure clusters leave.
         tuples: distinct tuples of symbols that training has shown.
         domains: name of a map -> its symbols.
-        family: ``shared | factored``.
+        family: ``shared | factored | joint``.
         random: whether rules are random, so that a map is optimal where answers are as probable as before.
     """
 
@@ -190,23 +193,12 @@ def _listed(
     return sorted(found, key=misread)[:limit], complete
 
 
-@dataclass(frozen=True)
-class JointCount:
-    """Optimal maps of whole tuples: of those that are shown, to any tuples.
+def count_joint(shown: ShownTuples) -> OptimalMaps:
+    """How many maps of whole tuples are optimal, of those that are shown, to any tuples; exact, in closed form.
 
-    Attributes:
-        count: the product over shown tuples of how many tuples have the same answer.
-        one_to_one: of these, maps that read no two shown tuples as the same: what perfect reconstruction leaves.
-        tuples: that are shown.
-    """
-
-    count: Count
-    one_to_one: Count
-    tuples: int
-
-
-def count_joint(shown: ShownTuples) -> JointCount:
-    """How many maps of whole tuples are optimal; exact, in closed form. What labels tell of single symbols says nothing here.
+    The count is the product, over shown tuples, of how many tuples have the same answer. One to one are maps that read no two
+    shown tuples as the same: what perfect reconstruction leaves. The identity alone is listed. What labels tell of single symbols
+    says nothing here.
 
     Raises:
         UsageError: there are too many tuples to look at each.
@@ -230,7 +222,16 @@ def count_joint(shown: ShownTuples) -> JointCount:
             same[base] = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
         ways *= same[base][target] ** times
         straight *= math.perm(same[base][target], times)
-    return JointCount(Count(ways, ways), Count(straight, straight), len(shown.codes))
+    return OptimalMaps(
+        (shown.by_name(tuple(shown.identity.tolist())),),
+        ways == 1,
+        Count(ways, ways),
+        Count(straight, straight),
+        len(shown.codes),
+        dict(shown.domains),
+        JOINT,
+        shown.classes.random,
+    )
 
 
 def nearest_map(learned: Maps, counts: Mapping[str, Tensor], found: OptimalMaps) -> Nearest:

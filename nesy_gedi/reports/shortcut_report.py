@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nesy_gedi.concepts.assignment import Maps
-from nesy_gedi.concepts.map_counting import Count, count_in_words, log10, number_in_words
+from nesy_gedi.concepts.map_counting import ONE, Count, log10, number_in_words
+from nesy_gedi.concepts.misreadings import FAMILIES as SINGLE
 from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples
 from nesy_gedi.concepts.repairs import AnswerRepair, LabelRepair, fewest_answers, fewest_labels
 from nesy_gedi.concepts.shortcuts import (
+    JOINT,
     MAX_MAPS,
-    JointCount,
     OptimalMaps,
     Prediction,
     count_joint,
@@ -30,7 +31,7 @@ from nesy_gedi.training.shown import Shown, shown_by_recipe
 from nesy_gedi.training.support import OUTSIDE_TUPLES
 from nesy_gedi.training.task import Task
 
-FAMILIES = ("shared", "factored", "joint")
+FAMILIES = (*SINGLE, JOINT)
 """Which maps there are: one for each network, one for each slot, or any map of whole tuples."""
 
 SECONDS = 20.0
@@ -41,6 +42,9 @@ COUNTING = 0.4
 
 LISTED = 10
 """Shortcuts that are listed, unless more are asked for."""
+
+MOST_WRITTEN = 10**300
+"""Larger counts are told by their logarithm alone: readers of JSON hold no such numbers."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,7 @@ class ShortcutReport:
     """The shortcuts of a program on a support.
 
     Attributes:
-        found: maps of single symbols, the identity among them.
-        joint: maps of whole tuples, counted in place of ``found.count`` where the family is that.
+        found: the counts, and maps of single symbols, the identity among them; that alone where whole tuples are mapped.
         one_to_one: whether only maps that are one to one were asked for.
         predictions: one for each of ``found.maps``.
         repair, repair_one_to_one: without and with pure clusters; None where whole tuples are mapped.
@@ -67,29 +70,26 @@ class ShortcutReport:
     support: Shown
     shown: ShownTuples
     found: OptimalMaps
-    joint: JointCount | None
     one_to_one: bool
     predictions: tuple[Prediction, ...]
     repair: Repair | None
     repair_one_to_one: Repair | None
 
     @property
-    def all_maps(self) -> Count:
-        return self.found.count if self.joint is None else self.joint.count
-
-    @property
-    def straight_maps(self) -> Count:
-        """Those that are one to one."""
-        return self.found.one_to_one if self.joint is None else self.joint.one_to_one
-
-    @property
     def count(self) -> Count:
         """Of the maps that were asked for."""
-        return self.straight_maps if self.one_to_one else self.all_maps
+        return self.found.one_to_one if self.one_to_one else self.found.count
 
     @property
-    def family(self) -> str:
-        return self.found.family if self.joint is None else "joint"
+    def joint(self) -> bool:
+        """Whether whole tuples are mapped."""
+        return self.found.family == JOINT
+
+    @property
+    def mixing(self) -> list[tuple[str, ...]]:
+        """Groups of networks that look at the same images: shortcuts that mix what these read are not counted."""
+        groups = dict.fromkeys(self.task.networks_of(slot) for slot in self.task.slots)
+        return [] if self.joint else [names for names in groups if len(names) > 1]
 
     def statements(self) -> list[str]:
         """What was found, in plain words."""
@@ -101,41 +101,44 @@ class ShortcutReport:
         ]
 
     def _counts(self) -> list[str]:
+        networks = named(self.task.networks)
         what = {
-            "shared": f"the symbols of {named(self.task.networks)}",
-            "factored": f"the symbols of {named(self.task.networks)}, slot by slot,",
-            "joint": "whole tuples of symbols",
-        }[self.family]
-        straight, every = self.straight_maps, self.all_maps
-        if every == Count(1, 1):
-            return [
-                f"One way of reading {what} answers all of them right: the right one. There is no reasoning shortcut."
-            ]
-        said = (
-            f"{_capital(count_in_words(every))} ways of reading {what} answer all of them right: the right one and "
-            f"{_others(every)}, which answers alone cannot tell from it."
-        )
-        pure = "perfect reconstruction" if self.family == "joint" else "pure clusters"
-        if straight == Count(1, 1):
+            "shared": f"the symbols of {networks}",
+            "factored": f"the symbols of {networks}, slot by slot,",
+            JOINT: "whole tuples of symbols",
+        }[self.found.family]
+        pure = "perfect reconstruction" if self.joint else "pure clusters"
+        if self.one_to_one:
+            return [_fitting(f"one-to-one ways of reading {what}", self.found.one_to_one, bool(self.mixing))]
+        every, straight = self.found.count, self.found.one_to_one
+        said = _fitting(f"ways of reading {what}", every, bool(self.mixing))
+        if every == ONE:
+            return [said]
+        if straight == ONE:
             return [said, f"Only the right one is one to one: {pure} would remove every shortcut."]
-        if straight == every:
+        if straight == every and every.exact:
             return [said, f"All of them are one to one: {pure} would remove none."]
-        return [
-            said,
-            f"{_capital(count_in_words(straight))} of them are one to one: {pure} would leave {_others(straight)}.",
-        ]
+        of = f"{_capital(_between(straight))} of them are one to one"
+        return [said, f"{of}: {pure} would leave {_others(straight)}." if straight.exact else f"{of}."]
 
     def _remarks(self) -> list[str]:
         said = []
+        if self.found.family == "factored" and len(self.found.domains) == len(self.task.networks):
+            said.append("Each network looks at one slot, so that shared and factored maps are the same.")
         if not self.count.exact:
+            said.append("The time was up before they were counted; --max-seconds allows more.")
+        if self.mixing:
+            groups = "; ".join(named(group) for group in self.mixing)
             said.append(
-                f"The time was up: there are at least {number_in_words(self.count.lower)} and at most "
-                f"{number_in_words(self.count.upper)} such ways. More time: --max-seconds."
+                f"Shortcuts that mix attributes are not counted: {groups} look at the same images, and what one reads may "
+                "depend on what another should. Maps of whole tuples have them: --family joint."
             )
-        if self.found.unseen and self.family != "joint":
+        if self.found.unseen and not self.joint:
             what = by_network(self.found.unseen, self.found.domains)
             said.append(f"Never shown: {what}. They may be read as anything, and every reading is counted.")
-        if self.found.random:
+        if self.task.program.parameters:
+            said.append("Learned probabilities are taken as they are before training.")
+        if self.found.random and self.count != ONE:
             said.append(
                 "Rules are random, so a map is optimal here where every answer is as probable as before: then no number of "
                 "observed answers tells it from the right one."
@@ -145,7 +148,7 @@ class ShortcutReport:
     def _repairs(self) -> list[str]:
         if self.repair is None or self.repair_one_to_one is None:
             return []
-        if self.count == Count(1, 1):
+        if self.count == ONE:
             return []
         pairs = (
             [("With pure clusters", self.repair_one_to_one)]
@@ -188,21 +191,21 @@ class ShortcutReport:
         document = {
             "program": self.task.program.source.name,
             "query": self.task.recipe.query,
-            "family": self.family,
+            "family": self.found.family,
             "bijective": self.one_to_one,
             "support": {"origin": self.support.origin, "tuples": self.found.tuples},
             "random": self.found.random,
             **_counted("count", self.count),
             "exact": self.count.exact,
-            "at_least": self.count.lower,
-            "at_most": self.count.upper,
-            **_counted("bijective_count", self.straight_maps),
+            "at_least": _written(self.count.lower),
+            "at_most": _written(self.count.upper),
+            **_counted("bijective_count", self.found.one_to_one),
             "shortcuts": [
                 self._shortcut(maps, prediction)
                 for maps, prediction in zip(self.found.maps, self.predictions, strict=True)
                 if not is_identity(maps)
             ],
-            "listed_all": self.joint is None and self.found.complete,
+            "listed_all": self.found.complete,
             "repair": None if self.repair is None else self._repair_document(self.repair),
             "repair_bijective": None
             if self.repair_one_to_one is None
@@ -273,19 +276,20 @@ def find_shortcuts(
     if limit < 0:
         raise UsageError(f"{limit} shortcuts cannot be listed", where="--list", hint="give 0 or more")
     told = {name: told_symbols(task, name) for name in task.networks}
-    single = "shared" if family == "joint" else family
-    shown = ShownTuples(task.reasoner, support.symbols, support.given, told, family=single)
-    joint = count_joint(shown) if family == "joint" else None
-    budget = COUNTING * seconds
-    looked_at = 1 if joint else max(MAX_MAPS, limit + 1)
-    found = list_optimal_maps(shown, family=single, one_to_one=one_to_one, seconds=budget, limit=looked_at)
+    if family == JOINT:
+        shown = ShownTuples(task.reasoner, support.symbols, support.given, told)
+        found = count_joint(shown)
+        return ShortcutReport(task, support, shown, found, one_to_one, (Prediction(1.0, None, None, 0.0),), None, None)
+    shown = ShownTuples(task.reasoner, support.symbols, support.given, told, family=family)
+    looked_at = max(MAX_MAPS, limit + 1)
+    found = list_optimal_maps(shown, family=family, one_to_one=one_to_one, seconds=COUNTING * seconds, limit=looked_at)
     # What pure clusters would leave comes first: it is hidden best.
     listed = sorted(found.maps, key=lambda maps: (not is_identity(maps), kind_of(maps) == "merging"))[: limit + 1]
     found = replace(found, maps=tuple(listed), complete=found.complete and len(listed) == len(found.maps))
     outside, _ = shown.other_tuples(OUTSIDE_TUPLES)
     predictions = tuple(predict_accuracy(shown, maps, outside) for maps in found.maps)
-    repairs = [None, None] if joint else [_repair(shown, straight, found, seconds) for straight in (False, True)]
-    return ShortcutReport(task, support, shown, found, joint, one_to_one, predictions, *repairs)
+    repairs = [_repair(shown, straight, found, seconds) for straight in (False, True)]
+    return ShortcutReport(task, support, shown, found, one_to_one, predictions, *repairs)
 
 
 def count_shortcuts(
@@ -308,7 +312,7 @@ def count_shortcuts(
 
 
 def _repair(shown: ShownTuples, one_to_one: bool, found: OptimalMaps, seconds: float) -> Repair:
-    if (found.one_to_one if one_to_one else found.count) == Count(1, 1):
+    if (found.one_to_one if one_to_one else found.count) == ONE:
         return Repair(LabelRepair((), True), AnswerRepair((), True, None, True))
     each = (1.0 - COUNTING) * seconds / 4
     return Repair(
@@ -318,7 +322,12 @@ def _repair(shown: ShownTuples, one_to_one: bool, found: OptimalMaps, seconds: f
 
 
 def _counted(name: str, count: Count) -> Mapping[str, Any]:
-    return {name: count.lower if count.exact else None, f"log10_{name}": log10(count.lower)}
+    return {name: _written(count.lower) if count.exact else None, f"log10_{name}": log10(count.lower)}
+
+
+def _written(count: int) -> int | None:
+    """None where no reader of JSON holds it."""
+    return count if count < MOST_WRITTEN else None
 
 
 def _tuples(count: int) -> str:
@@ -333,9 +342,34 @@ def _answers(count: int) -> str:
     return "one more observed answer" if count == 1 else f"{count} more observed answers"
 
 
+def _fitting(what: str, count: Count, more: bool) -> str:
+    """How many ways there are to answer everything right.
+
+    Args:
+        what: they are called.
+        more: whether there may be others that are not counted.
+    """
+    if count == ONE:
+        none = "No reasoning shortcut is among those that are counted." if more else "There is no reasoning shortcut."
+        return f"One {what.replace('ways', 'way')} answers all of them right: the right one. {none}"
+    said = f"{_capital(_between(count))} {what} answer all of them right"
+    if not count.exact:
+        return f"{said}, the right one among them; answers alone cannot tell them apart."
+    return f"{said}: the right one and {_others(count)}, which answers alone cannot tell from it."
+
+
+def _between(count: Count) -> str:
+    """A count, or its bounds."""
+    lower, upper = number_in_words(count.lower), number_in_words(count.upper)
+    return lower if count.exact else f"between {lower} and {upper}"
+
+
 def _others(count: Count) -> str:
-    fewer = Count(count.lower - 1, count.upper - 1)
-    return "one reasoning shortcut" if fewer == Count(1, 1) else f"{count_in_words(fewer)} reasoning shortcuts"
+    """All but the right one."""
+    if count.lower == 2:
+        return "one reasoning shortcut"
+    shown, fewer = number_in_words(count.lower), number_in_words(count.lower - 1)
+    return f"{fewer} reasoning shortcuts" if shown != fewer else "reasoning shortcuts for the rest"
 
 
 def _proof(proven: bool) -> str:

@@ -65,10 +65,26 @@ def absolute_label(entry: str) -> str:
 
 
 def told_symbols(task: Task, network: str) -> set[int]:
-    """Indices of the symbols of which a network is given labelled images. Entries are as :func:`read_labels` takes them."""
-    domain = task.program.networks[network]
-    stated = [label for label in map(parse_label, task.network(network).labels) if label is not None]
-    return {domain.index(symbol) for symbol, what in stated if what != 0}
+    """Indices of the symbols of which a network is given labelled images. Entries are as :func:`read_labels` takes them.
+
+    Raises:
+        RecipeError: an entry that says something else, or a symbol that the domain does not have.
+    """
+    return {number for number, what in _stated(task, network) if what != 0}
+
+
+def _stated(task: Task, network: str) -> list[tuple[int, int | Path]]:
+    """The symbol of each entry, by its index, and how many images of it are told, or which file is one."""
+    where, domain = f"networks.{network}.labels", task.program.networks[network]
+    found = []
+    for entry in task.network(network).labels:
+        if (label := parse_label(entry)) is None:
+            raise RecipeError(f"expected SYMBOL=COUNT or SYMBOL=FILE, found {entry!r}", where=where, hint=_EXAMPLE)
+        symbol, what = label
+        if symbol not in domain:
+            raise RecipeError(f"{symbol} is not in the domain", where=where, hint=did_you_mean(symbol, domain))
+        found.append((domain.index(symbol), what))
+    return found
 
 
 def read_labels(task: Task, images: ImageSet) -> dict[str, Labelled]:
@@ -117,13 +133,8 @@ def _read(task: Task, network: str, images: ImageSet) -> Labelled:
     symbols: list[int] = []
     told: dict[Path, str] = {}
     free = torch.ones(len(images), dtype=torch.bool)  # an image is drawn once
-    for entry in task.network(network).labels:
-        if (label := parse_label(entry)) is None:
-            raise RecipeError(f"expected SYMBOL=COUNT or SYMBOL=FILE, found {entry!r}", where=where, hint=_EXAMPLE)
-        symbol, what = label
-        if symbol not in domain:
-            raise RecipeError(f"{symbol} is not in the domain", where=where, hint=did_you_mean(symbol, domain))
-        number = domain.index(symbol)
+    for number, what in _stated(task, network):
+        symbol = domain[number]
         if isinstance(what, int):
             there = ((truth == number) & free).nonzero()[:, 0]
             if what > len(there):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def shown_in_file(task: Task, path: Path) -> Shown:
     try:
         if path.stat().st_size > LONGEST_FILE:
             raise DataError("too long for a list of tuples", where=str(path), hint="name a text file, a tuple a line")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise DataError(
@@ -103,14 +104,18 @@ def shown_in_file(task: Task, path: Path) -> Shown:
         ) from error
     tuples, answers, numbers = [], [], []
     for number, line in enumerate(lines, 1):
-        if not (text := line.partition("#")[0].strip()):
+        text, _ = _divided(line, "#")
+        if not text:
             continue
-        symbols, equals, answer = text.partition("=")
+        symbols, answer = _divided(text, "=")
+        where = f"{path}, line {number}"
+        if answer == "":
+            raise DataError("no answer after =", where=where, hint="write the answer, or leave = out")
         try:
-            tuples.append(read_tuple(task, symbols.strip()))
+            tuples.append(read_tuple(task, symbols))
         except RecipeError as error:
-            raise DataError(error.message, where=f"{path}, line {number}", hint=error.hint) from error
-        answers.append(answer.strip() if equals else None)
+            raise DataError(error.message, where=where, hint=error.hint) from error
+        answers.append(answer)
         numbers.append(number)
     if not tuples:
         raise DataError("no tuple is listed", where=str(path), hint='write one a line, for example "0 1"')
@@ -133,6 +138,14 @@ def foretell(task: Task, queries: Queries) -> str | None:
         return f"Only the right grounding fits the training answers{without}."
     count, pure = number_in_words(found.count.lower), number_in_words(found.one_to_one.lower)
     return f"{count} groundings fit the training answers{without}; {pure} if clusters are pure."
+
+
+def _divided(line: str, mark: str) -> tuple[str, str | None]:
+    """What stands before the first ``mark`` outside quotes, and after it; None where there is none."""
+    for found in re.finditer(rf"'(?:[^'\\]|\\.)*'|{mark}", line):
+        if found[0] == mark:
+            return line[: found.start()].strip(), line[found.end() :].strip()
+    return line.strip(), None
 
 
 def _check_answers(task: Task, tuples: Tensor, answers: list[str | None], place: Callable[[int], str]) -> None:

@@ -53,7 +53,7 @@ def test_the_report_may_go_elsewhere_and_is_overwritten(run: Run, finished_run: 
 
 def test_a_report_that_cannot_be_written(run: Run, copy: Path) -> None:
     Path("folder").mkdir()
-    run("inspect", copy, "--out", "folder").failed(2, "the report folder is a folder", "hint: name a file")
+    run("inspect", copy, "--out", "folder").failed(2, "folder is a folder", "hint: name a file")
     run("inspect", copy, "--out", "nowhere/page.html").failed(2, "there is no such folder", "hint: name a file")
     nothing_but("folder", "run")
 
@@ -78,9 +78,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_what_takes_long(
         def refuse(**_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        full.setattr("nesy_gedi.cli.inspect.TemporaryFile", refuse)
+        full.setattr("nesy_gedi.cli.targets.TemporaryFile", refuse)
         run("inspect", copy, "--out", "page.html").failed(
-            1, "page.html: cannot write the report: No space left on device", "hint: name another file with --out"
+            1, "page.html: cannot be written: No space left on device", "hint: name another file with --out"
         )
     nothing_but("run")
 

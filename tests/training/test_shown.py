@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,9 +83,7 @@ def test_too_many_tuples_for_all_of_them() -> None:
     with pytest.raises(UsageError) as caught:
         shown_in_full(task)
     assert caught.value.message == "all tuples of symbols are 10 x 10 x 10 x 10 x 10 x 10, more than 100,000"
-    assert caught.value.where == "multi_addition.pl, multi_addition([A, B, C], [D, E, F], [G, H, I, J])" or (
-        "multi_addition([A, B, C]" in str(caught.value.where)
-    )
+    assert str(caught.value.where).endswith("multi_addition.pl, multi_addition([A, B, C], [D, E, F], [G, H, I, J])")
     assert "--support" in str(caught.value.hint)
 
 
@@ -266,6 +263,3 @@ def test_nothing_is_foretold_that_takes_long(digits: ImageSplits, monkeypatch: p
 def test_values_that_are_given_are_never_misread(digits: ImageSplits) -> None:
     said = line_for("multi_addition", digits, query="multi_addition([X], [Y], [Z, U])", data__train=300)
     assert said == "Only the right grounding fits the training answers."
-    task = bundled("multi_addition", query="multi_addition([X], [Y], [Z, U])", data__train=300)
-    recipe = replace(task.recipe, networks={**task.recipe.networks, "target_net": NetworkRecipe(observed=True)})
-    assert Task(task.program, recipe).observed
