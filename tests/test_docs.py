@@ -19,7 +19,7 @@ from nesy_gedi.concepts import shortcuts
 from nesy_gedi.concepts.assignment import NEAR_TIE
 from nesy_gedi.logic.program import Program
 from nesy_gedi.reports.learned_map import ABOVE_CHANCE, RELIABLE
-from nesy_gedi.training.assigning import DOUBTFUL, UNLIKELY
+from nesy_gedi.training.assigning import ACCIDENTS, DOUBTFUL, UNLIKELY
 from nesy_gedi.training.bundled import find_program
 from nesy_gedi.training.labels import LABELLED_BATCH
 from nesy_gedi.training.planning import FEW
@@ -102,6 +102,7 @@ def test_readme_begins_with_the_two_commands() -> None:
         ("inspect.md", "at least 90% of the images", RELIABLE, 0.9),
         ("inspect.md", "less than two fifths of the way from chance", ABOVE_CHANCE, 0.4),
         ("few-labels.md", "less than 10,000 times less likely", math.exp(DOUBTFUL), pytest.approx(10_000)),
+        ("few-labels.md", "but for one in a thousand", ACCIDENTS, 1e-3),
         ("inspect.md", "among 1,000 maps at most", shortcuts.MAX_MAPS, 1000),
         ("inspect.md", "where five seconds are not enough", shortcuts.SECONDS, 5.0),
     ],

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
+from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, Maps, apply_map, assign
+from nesy_gedi.concepts.inputs import LabelledImages
 from nesy_gedi.concepts.statements import alternatives, left_open, statements
 from nesy_gedi.concepts.telling_queries import next_query
 from nesy_gedi.data import Queries
@@ -32,6 +33,9 @@ symbols. No answer counts for more than that: one image that is misread with con
 DOUBTFUL = math.log(10_000.0)
 """Nats. While answers may be asked for, maps that are so nearly as likely as the best are told apart, too: an image that its
 cluster misreads with confidence makes the right map cost about as much."""
+
+ACCIDENTS = 1e-3
+"""Of so many answers both images may be misread and the answer be right all the same."""
 
 TYPICAL = 8
 """Training images shown of a cluster whose label would help."""
@@ -74,11 +78,11 @@ def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Percepti
     task.reasoner.to("cpu")
     queries = inputs.splits.train.first(task.recipe.pretraining.answers)
     observed = _observe(task, queries, perceive)
-    found = observed.search(labels=labels)
+    found = _search(observed, labels)
     asked: list[int] = []
     unanswered: Unanswered | None = None
     while len(asked) < task.recipe.pretraining.ask:
-        left = left_open(observed.search(labels=labels, tolerance=DOUBTFUL))
+        left = left_open(_search(observed, labels, DOUBTFUL))
         if left.settled:
             break
         unanswered = unanswered or find_unanswered(task, inputs.splits, perceive)
@@ -87,10 +91,10 @@ def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Percepti
             break
         asked.append(number)
         observed = _observe(task, joined(queries, unanswered.queries, asked), perceive)
-        found = observed.search(labels=labels)
+        found = _search(observed, labels)
     unlabelled, of_answers = found, found.log_likelihood
     if labels:
-        unlabelled = observed.search()
+        unlabelled = _search(observed, {})
         known = {name: dict(enumerate(symbols)) for name, symbols in found.maps.items()}
         of_answers = observed.search(fixed=known).log_likelihood
     costs = _costs(observed, unlabelled)
@@ -130,6 +134,48 @@ class Observed:
         return assign(
             self.task.reasoner, self.log_q, self.answers, given=self.given, kind="fitting", seconds=seconds, **more
         )
+
+    @torch.no_grad()
+    def log_likelihoods(self, maps: Maps, *, certain: bool = False) -> Tensor:
+        """Of each answer where clusters stand for these symbols, (n,), in nats, floored.
+
+        Args:
+            certain: each image is of its likeliest cluster.
+        """
+
+        def see(network: str, log_q: Tensor) -> Tensor:
+            if certain:
+                log_q = one_hot_log(log_q.argmax(1), log_q.shape[1], torch.float64)
+            return apply_map(log_q, maps[network], len(self.task.program.networks[network]))
+
+        inputs: dict[object, Tensor] = {}
+        inputs.update(self.given.items())
+        inputs.update({key: see(key[0], log_q) for key, log_q in self.log_q.items()})
+        log_p: Tensor = self.task.reasoner(inputs)
+        return log_p.gather(1, self.answers[:, None])[:, 0].clamp_min(LOG_PROBABILITY_FLOOR)
+
+
+def _search(observed: Observed, labels: LabelledImages, tolerance: float = NEAR_TIE) -> Assignment:
+    """The best assignment. Where its lead over the next is an accident of misread images, the next counts as near it."""
+    found = observed.search(labels=labels, tolerance=tolerance)
+    if found.runner_up is None or len(found.near_ties) > 1 or not _is_accident(observed, found):
+        return found
+    return observed.search(labels=labels, tolerance=found.gap * (1.0 + 1e-9))
+
+
+def _is_accident(observed: Observed, found: Assignment) -> bool:
+    """Whether what clusters most likely are tells the best assignment from the next by no answer, or by hardly more than the
+    next from the best. Then only images that their clusters misread do, which of many answers are enough for any likelihood."""
+    assert found.runner_up is not None
+    best, rival = (observed.log_likelihoods(maps, certain=True) for maps in (found.maps, found.runner_up))
+    mine, theirs = best > LOG_PROBABILITY_FLOOR, rival > LOG_PROBABILITY_FLOOR
+    if bool((mine & theirs & ((best - rival).abs() > 1e-6)).any()):
+        return False  # rules are random: answers may tell without excluding anything
+    lead = observed.log_likelihoods(found.maps) - observed.log_likelihoods(found.runner_up)
+    if found.gap - float(lead.sum()) > NEAR_TIE:
+        return False  # labels tell
+    ahead, behind = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+    return ahead - behind <= max(math.sqrt(2.0 * behind), ACCIDENTS * len(best))
 
 
 def _observe(task: Task, queries: Queries, perceive: Callable[[str, Tensor], Tensor]) -> Observed:
