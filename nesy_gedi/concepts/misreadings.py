@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,9 +24,6 @@ NODE_VALUES_AT_ONCE = 20_000_000
 
 DENSE_ENTRIES = 20_000_000
 """Tables of at most so many readings are kept as arrays, larger ones as far as they are asked for."""
-
-EVALUATED_AT_ONCE = 1 << 16
-"""Tables of at most so many readings are filled at once."""
 
 FAMILIES = ("shared", "factored")
 """A network has one map for all its slots, or one for each of them."""
@@ -65,7 +62,7 @@ class AnswerClasses:
         self._sparse: dict[int, int] = {}
         nodes = max(1, reasoner.circuit.size()[0])
         self._rows_at_once = max(64, NODE_VALUES_AT_ONCE // nodes)
-        if self._entries <= EVALUATED_AT_ONCE:
+        if self._entries <= self._rows_at_once:  # one evaluation rather than many small ones
             self(np.arange(self._entries))
 
     def codes(self, symbols: np.ndarray) -> np.ndarray:
@@ -131,6 +128,7 @@ class ShownTuples:
     :func:`~nesy_gedi.concepts.shortcuts.find_optimal_maps`.
 
     Attributes:
+        family: one of ``FAMILIES``.
         domains: name of a map -> its symbols: the network's name, or ``network(slot)`` where each slot has its own.
         identity: the map that misreads nothing, ``UNSEEN`` where a symbol is neither shown nor told, shape (size,).
         symbol_of: for each place of a map the index of its symbol, shape (size,).
@@ -153,6 +151,7 @@ class ShownTuples:
         if family not in FAMILIES:
             raise UsageError(f"there is no family {family} of such maps", hint=f"one of: {', '.join(FAMILIES)}")
         given = given or {}
+        self.family = family
         self.domains: dict[str, tuple[str, ...]] = {}
         self._offset: dict[str, int] = {}
         networks: dict[str, str] = {}
@@ -185,7 +184,7 @@ class ShownTuples:
         self.identity = places.where(shown, UNSEEN)
         self.size_of = torch.tensor([len(domain) for domain in self.domains.values() for _ in domain])
         self.classes = AnswerClasses(reasoner)
-        self.truth = self.classes(self.classes.codes(self._read(places[None], self.codes)[0].numpy()))
+        self.truth = self._answers(places[None], self.codes)[0]
 
     def places(self) -> list[list[int | None]]:
         """Of each tuple, the place of a map that each input reads; None where the symbol is given."""
@@ -211,7 +210,7 @@ class ShownTuples:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.codes = torch.cat([self.codes, codes]).unique(dim=0)
-        other.truth = self.classes(self.classes.codes(self._read(self.symbol_of[None], other.codes)[0].numpy()))
+        other.truth = self._answers(self.symbol_of[None], other.codes)[0]
         return other
 
     def keeps(self, maps: Tensor, codes: Tensor) -> Tensor:
@@ -223,9 +222,7 @@ class ShownTuples:
         Returns:
             (b, m) bool.
         """
-        found = self.classes(self.classes.codes(self._read(maps, codes).numpy()))
-        truth = self.classes(self.classes.codes(self._read(self.symbol_of[None], codes).numpy()))
-        return torch.from_numpy(found == truth)
+        return torch.from_numpy(self._answers(maps, codes) == self._answers(self.symbol_of[None], codes))
 
     def changed(self, maps: Maps) -> int:
         """How many tuples are answered differently when symbols are misread so; unknown readings count as right."""
@@ -242,18 +239,15 @@ class ShownTuples:
         Returns:
             The tuples (m, inputs), and whether these are all.
         """
-        sizes = torch.tensor(self.classes.sizes)
-        every = math.prod(self.classes.sizes) <= most
-        if every:
-            rows = torch.cartesian_prod(*(torch.arange(int(size)) for size in sizes)).view(-1, len(sizes))
-        else:
-            generator = torch.Generator().manual_seed(seed)
-            drawn = [torch.randint(int(size), (most,), generator=generator) for size in sizes]
-            rows = torch.stack(drawn, 1).unique(dim=0)
+        rows, every = tuples_over(self.classes.sizes, most, seed)
         rows = rows[torch.from_numpy(self.classes.has_answer(self.classes.codes(rows.numpy())))]
         codes = rows + torch.tensor([offset or 0 for offset in self._seen])
         shown = set(map(tuple, self.codes.tolist()))
         return codes[torch.tensor([tuple(row) not in shown for row in codes.tolist()], dtype=torch.bool)], every
+
+    def _answers(self, maps: Tensor, codes: Tensor) -> np.ndarray:
+        """Classes of what is answered to each tuple under each map, (b, m)."""
+        return self.classes(self.classes.codes(self._read(maps, codes).numpy()))
 
     def _read(self, maps: Tensor, codes: Tensor) -> Tensor:
         """What each map makes of each tuple: indices of symbols, (b, m, inputs)."""
@@ -262,6 +256,15 @@ class ShownTuples:
             for k, offset in enumerate(self._seen)
         ]
         return torch.stack(columns, 2)
+
+
+def tuples_over(sizes: Sequence[int], most: int, seed: int) -> tuple[Tensor, bool]:
+    """All tuples of symbols of domains with these sizes, (n, len(sizes)) int64, in order; of more than ``most`` a random
+    sample of no more. And whether these are all."""
+    if math.prod(sizes) <= most:
+        return torch.cartesian_prod(*map(torch.arange, sizes)).view(-1, len(sizes)), True
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randint(size, (most,), generator=generator) for size in sizes], 1).unique(dim=0), False
 
 
 def _columns(reasoner: Reasoner, symbols: Symbols, given: Symbols) -> list[Tensor]:

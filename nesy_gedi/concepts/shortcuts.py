@@ -123,15 +123,12 @@ def find_optimal_maps(
         UsageError: an input of the reasoner that is neither seen nor given, another family, or a limit or budget of nothing.
         DataError: no tuple at all, numbers of tuples that differ, or symbols outside the domain.
     """
-    return list_optimal_maps(
-        ShownTuples(reasoner, symbols, given, told, family=family), seconds=seconds, limit=limit, family=family
-    )
+    return list_optimal_maps(ShownTuples(reasoner, symbols, given, told, family=family), seconds=seconds, limit=limit)
 
 
 def list_optimal_maps(
     shown: ShownTuples,
     *,
-    family: str = FAMILY,
     one_to_one: bool = False,
     seconds: float = SECONDS,
     limit: int = MAX_MAPS,
@@ -158,7 +155,7 @@ def list_optimal_maps(
         straight_count,
         len(shown.codes),
         dict(shown.domains),
-        family,
+        shown.family,
         shown.classes.random,
     )
 

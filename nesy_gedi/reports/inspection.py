@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.concepts.map_counting import ONE
-from nesy_gedi.concepts.misreadings import UNSEEN, ShownTuples
+from nesy_gedi.concepts.misreadings import UNSEEN
 from nesy_gedi.concepts.shortcuts import Nearest, OptimalMaps, is_identity, list_optimal_maps, nearest_map
 from nesy_gedi.data import ImageSet
 from nesy_gedi.errors import NesyGediError, RunError
@@ -20,9 +20,8 @@ from nesy_gedi.metrics.calibration import Calibration, calibrate
 from nesy_gedi.reports.learned_map import LearnedMap, describe_mixing, describe_nearest, describe_optimal, learned_map
 from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
 from nesy_gedi.training.evaluation import probabilities_of
-from nesy_gedi.training.labels import told_symbols
 from nesy_gedi.training.runs import VERSION, PretrainingRun, is_pretraining, open_pretraining, open_run
-from nesy_gedi.training.shown import shown_by_queries
+from nesy_gedi.training.shown import sharing_images, shown_by_queries
 from nesy_gedi.training.training import Trained, evaluate
 
 MIXED = 0.05
@@ -191,16 +190,14 @@ def inspect(trained: Trained) -> Inspection:
     measured = trained.document["metrics"]["networks"]
     readings = {name: _read_images(trained, name, values) for name, values in measured.items()}
     learned = {name: each.learned.reads for name, each in readings.items()}
-    seen = shown_by_queries(task, training)
-    told = {name: told_symbols(task, name) for name in task.networks}
-    shown = ShownTuples(task.reasoner, seen.symbols, seen.given, told)
+    shown = shown_by_queries(task, training).tuples(task)
     found = list_optimal_maps(shown)
     wrong = shown.changed(learned)
     nearest = nearest_map(learned, {name: each.learned.counts for name, each in readings.items()}, found)
     if not wrong and not found.complete:  # it is optimal, whether it is listed or not
         nearest = Nearest(learned, 0.0, (), is_identity(learned))
     assignment = read_record(run, task.program.networks, task.networks)
-    mixing = dict.fromkeys(names for slot in task.slots if len(names := task.networks_of(slot)) > 1)
+    mixing = sharing_images(task)
     return Inspection(
         trained,
         readings,
@@ -210,7 +207,7 @@ def inspect(trained: Trained) -> Inspection:
         training.images,
         assignment,
         _pretrainings(trained, assignment),
-        tuple(mixing),
+        mixing,
         _unmixed_accuracy(trained) if mixing else None,
     )
 

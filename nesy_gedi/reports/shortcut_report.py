@@ -25,9 +25,8 @@ from nesy_gedi.concepts.shortcuts import (
 from nesy_gedi.errors import UsageError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.reports.learned_map import by_network, named, spelled
-from nesy_gedi.training.labels import told_symbols
 from nesy_gedi.training.recipe import DataRecipe, Recipe
-from nesy_gedi.training.shown import Shown, shown_by_recipe
+from nesy_gedi.training.shown import Shown, sharing_images, shown_by_recipe
 from nesy_gedi.training.support import OUTSIDE_TUPLES
 from nesy_gedi.training.task import Task
 
@@ -86,10 +85,9 @@ class ShortcutReport:
         return self.found.family == JOINT
 
     @property
-    def mixing(self) -> list[tuple[str, ...]]:
+    def mixing(self) -> tuple[tuple[str, ...], ...]:
         """Groups of networks that look at the same images: shortcuts that mix what these read are not counted."""
-        groups = dict.fromkeys(self.task.networks_of(slot) for slot in self.task.slots)
-        return [] if self.joint else [names for names in groups if len(names) > 1]
+        return () if self.joint else sharing_images(self.task)
 
     def statements(self) -> list[str]:
         """What was found, in plain words."""
@@ -275,14 +273,13 @@ def find_shortcuts(
         raise UsageError(f"nothing can be counted in {seconds:g} seconds", where="--max-seconds", hint="allow more")
     if limit < 0:
         raise UsageError(f"{limit} shortcuts cannot be listed", where="--list", hint="give 0 or more")
-    told = {name: told_symbols(task, name) for name in task.networks}
     if family == JOINT:
-        shown = ShownTuples(task.reasoner, support.symbols, support.given, told)
+        shown = support.tuples(task)
         found = count_joint(shown)
         return ShortcutReport(task, support, shown, found, one_to_one, (Prediction(1.0, None, None, 0.0),), None, None)
-    shown = ShownTuples(task.reasoner, support.symbols, support.given, told, family=family)
+    shown = support.tuples(task, family)
     looked_at = max(MAX_MAPS, limit + 1)
-    found = list_optimal_maps(shown, family=family, one_to_one=one_to_one, seconds=COUNTING * seconds, limit=looked_at)
+    found = list_optimal_maps(shown, one_to_one=one_to_one, seconds=COUNTING * seconds, limit=looked_at)
     # What pure clusters would leave comes first: it is hidden best.
     listed = sorted(found.maps, key=lambda maps: (not is_identity(maps), kind_of(maps) == "merging"))[: limit + 1]
     found = replace(found, maps=tuple(listed), complete=found.complete and len(listed) == len(found.maps))

@@ -135,7 +135,6 @@ class Observed:
             self.task.reasoner, self.log_q, self.answers, given=self.given, kind="fitting", seconds=seconds, **more
         )
 
-    @torch.no_grad()
     def log_likelihoods(self, maps: Maps, *, certain: bool = False) -> Tensor:
         """Of each answer where clusters stand for these symbols, (n,), in nats, floored.
 
@@ -143,16 +142,30 @@ class Observed:
             certain: each image is of its likeliest cluster.
         """
 
+        return self.infer(self.symbols_under(maps, certain=certain)).gather(1, self.answers[:, None])[:, 0]
+
+    def symbols_under(self, maps: Maps, *, certain: bool = False) -> Callable[[str, Tensor], Tensor]:
+        """What images are where clusters stand for these symbols, as :meth:`infer` takes it."""
+
         def see(network: str, log_q: Tensor) -> Tensor:
             if certain:
                 log_q = one_hot_log(log_q.argmax(1), log_q.shape[1], torch.float64)
             return apply_map(log_q, maps[network], len(self.task.program.networks[network]))
 
+        return see
+
+    @torch.no_grad()
+    def infer(self, see: Callable[[str, Tensor], Tensor]) -> Tensor:
+        """Log-probabilities of all answers, (n, answers), floored.
+
+        Args:
+            see: name of a network and log-probabilities of clusters (n, c) -> of symbols (n, K).
+        """
         inputs: dict[object, Tensor] = {}
         inputs.update(self.given.items())
         inputs.update({key: see(key[0], log_q) for key, log_q in self.log_q.items()})
         log_p: Tensor = self.task.reasoner(inputs)
-        return log_p.gather(1, self.answers[:, None])[:, 0].clamp_min(LOG_PROBABILITY_FLOOR)
+        return log_p.clamp_min(LOG_PROBABILITY_FLOOR)
 
 
 def _search(observed: Observed, labels: LabelledImages, tolerance: float = NEAR_TIE) -> Assignment:
@@ -214,30 +227,19 @@ class _AssignmentFindings:
     asked: list[int]
 
 
-@torch.no_grad()
 def _costs(observed: Observed, found: Assignment) -> dict[str, Tensor]:
     """What answers cost, (n,) nats each: ``best``, under an assignment, and at most ``chance``, where every symbol is as
     probable as any other; ``certain``, so bounded and on average, where each image's symbol is certain: programs may be
     random."""
 
-    def infer(see: Callable[[str, Tensor], Tensor]) -> Tensor:
-        inputs: dict[object, Tensor] = {}
-        inputs.update(observed.given.items())
-        inputs.update({key: see(key[0], values) for key, values in observed.log_q.items()})
-        log_p: Tensor = observed.task.reasoner(inputs)
-        return log_p.clamp_min(LOG_PROBABILITY_FLOOR)
-
-    def likeliest(name: str, values: Tensor) -> Tensor:
-        symbols = torch.tensor(found.maps[name])[values.argmax(1)]
-        return one_hot_log(symbols, len(found.domains[name]), torch.float64)
-
     def uniform(name: str, values: Tensor) -> Tensor:
         size = len(found.domains[name])
         return torch.full((len(values), size), -math.log(size), dtype=torch.float64)
 
-    certain, chance, column = infer(likeliest), -infer(uniform), observed.answers[:, None]
+    certain = observed.infer(observed.symbols_under(found.maps, certain=True))
+    chance, column = -observed.infer(uniform), observed.answers[:, None]
     return {
-        "best": (-infer(found.apply)).minimum(chance).gather(1, column)[:, 0],
+        "best": (-observed.infer(found.apply)).minimum(chance).gather(1, column)[:, 0],
         "certain": (certain.exp() * (-certain).minimum(chance)).sum(1),
         "chance": chance.gather(1, column)[:, 0],
     }

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.concepts.map_counting import number_in_words
-from nesy_gedi.concepts.misreadings import ShownTuples, Symbols
+from nesy_gedi.concepts.misreadings import ShownTuples, Symbols, tuples_over
 from nesy_gedi.concepts.shortcuts import list_optimal_maps
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import AnswerError, DataError, RecipeError, UsageError
 from nesy_gedi.training.labels import told_symbols
-from nesy_gedi.training.support import OUTSIDE_TUPLES, read_tuple
+from nesy_gedi.training.support import OUTSIDE_SEED, OUTSIDE_TUPLES, read_tuple
 from nesy_gedi.training.task import Task
 
 LONGEST_FILE = 10_000_000
@@ -41,6 +41,17 @@ class Shown:
     symbols: Symbols
     given: Symbols
     origin: str
+
+    def tuples(self, task: Task, family: str = "shared") -> ShownTuples:
+        """What misreading these symbols would change; those of which labels are told are never misread."""
+        told = {name: told_symbols(task, name) for name in task.networks}
+        return ShownTuples(task.reasoner, self.symbols, self.given, told, family=family)
+
+
+def sharing_images(task: Task) -> tuple[tuple[str, ...], ...]:
+    """Groups of networks that look at the same images: what one of them reads may depend on what another should."""
+    groups = dict.fromkeys(task.networks_of(slot) for slot in task.slots)
+    return tuple(names for names in groups if len(names) > 1)
 
 
 def shown_by_queries(task: Task, queries: Queries, origin: str = "its queries") -> Shown:
@@ -68,13 +79,13 @@ def shown_in_full(task: Task) -> Shown:
         UsageError: there are too many, or none.
     """
     sizes = [len(concept.domain) for concept in task.concepts]
-    if math.prod(sizes) > OUTSIDE_TUPLES:
+    every, complete = tuples_over(sizes, OUTSIDE_TUPLES, OUTSIDE_SEED)
+    if not complete:
         raise UsageError(
             f"all tuples of symbols are {' x '.join(map(str, sizes))}, more than {OUTSIDE_TUPLES:,}",
             where=f"{task.program.source.name}, {task.recipe.query}",
             hint="count those that training shows: --support train, or --support FILE",
         )
-    every = torch.cartesian_prod(*(torch.arange(size) for size in sizes)).view(-1, len(sizes))
     having = every[task.derive(every, 0).exists]
     if not len(having):
         raise UsageError(
@@ -126,14 +137,11 @@ def shown_in_file(task: Task, path: Path) -> Shown:
 
 def foretell(task: Task, queries: Queries) -> str | None:
     """How many readings of the symbols would fit the training answers, in a line; None where that takes long to find."""
-    seen = shown_by_queries(task, queries)
-    told = {name: told_symbols(task, name) for name in task.networks}
-    shown = ShownTuples(task.reasoner, seen.symbols, seen.given, told)
+    shown = shown_by_queries(task, queries).tuples(task)
     found = list_optimal_maps(shown, seconds=CHEAP_SECONDS, limit=1)
     if not found.exact:
         return None
-    mixing = any(len(task.networks_of(slot)) > 1 for slot in task.slots)
-    without = ", not counting those that mix what several networks read" if mixing else ""
+    without = ", not counting those that mix what several networks read" if sharing_images(task) else ""
     if found.count.lower == 1:
         return f"Only the right grounding fits the training answers{without}."
     count, pure = number_in_words(found.count.lower), number_in_words(found.one_to_one.lower)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nesy_gedi.concepts.misreadings import tuples_over
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import AnswerError, RecipeError, did_you_mean
 
@@ -80,13 +81,7 @@ def outside_tuples(task: Task, support: Tensor) -> Tensor:
     Returns:
         (n, concepts) int64, in the order of the domains.
     """
-    sizes = torch.tensor([len(concept.domain) for concept in task.concepts])
-    if float(sizes.double().prod()) <= OUTSIDE_TUPLES:
-        every = torch.cartesian_prod(*(torch.arange(int(size)) for size in sizes)).view(-1, len(sizes))
-    else:
-        generator = torch.Generator().manual_seed(OUTSIDE_SEED)
-        drawn = [torch.randint(int(size), (OUTSIDE_TUPLES,), generator=generator) for size in sizes]
-        every = torch.stack(drawn, 1).unique(dim=0)
+    every, _ = tuples_over([len(concept.domain) for concept in task.concepts], OUTSIDE_TUPLES, OUTSIDE_SEED)
     inside = {tuple(row) for row in support.tolist()}
     others = every[torch.tensor([tuple(row) not in inside for row in every.tolist()])]
     if not len(others):

@@ -43,7 +43,7 @@ def test_counts_and_lists_are_those_of_brute_force(world: World, family: str) ->
     expected = seen.optimal()
     straight = [maps for maps in expected if one_to_one(maps)]
     for listed, only in ((expected, False), (straight, True)):
-        found = list_optimal_maps(seen.shown, family=family, one_to_one=only, seconds=LONG, limit=10**6)
+        found = list_optimal_maps(seen.shown, one_to_one=only, seconds=LONG, limit=10**6)
         assert found.count == exactly(len(expected))
         assert found.one_to_one == exactly(len(straight))
         assert found.complete
@@ -64,7 +64,7 @@ def test_constraints_that_are_too_wide_to_look_at_wait(world: World, family: str
             patch.setattr(map_counting, "READINGS_AT_ONCE", most)
             assert counted(seen.shown, one_to_one=False) == exactly(len(expected))
             assert counted(seen.shown, one_to_one=True) == exactly(sum(map(one_to_one, expected)))
-            found = list_optimal_maps(seen.shown, family=family, seconds=LONG, limit=10**6)
+            found = list_optimal_maps(seen.shown, seconds=LONG, limit=10**6)
         assert {tuple(maps.items()) for maps in found.maps} == {seen.seen_part(maps) for maps in expected}
 
 
