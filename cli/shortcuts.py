@@ -83,7 +83,7 @@ def shortcuts(
     from nesy_gedi.training.runs import VERSION
     from nesy_gedi.training.task import Task
 
-    _refuse_idle(support, source=source, data_dir=data_dir, download=download or None, limit=limit)
+    _refuse_idle(support, source=source, data_dir=data_dir, download=download or None, seed=seed, limit=limit)
     if cnf is not None:
         if family == "joint":
             raise UsageError("whole tuples are counted in closed form", where="--cnf", hint="leave --family joint out")

@@ -248,6 +248,7 @@ def test_cnf_that_cannot_be(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--data", "mnist"), ["--data says which queries are drawn", "add --support train"]),
         (("--data-dir", "."), ["--data-dir says which queries are drawn", "add --support train"]),
         (("--limit", "5"), ["--limit says which queries are drawn", "add --support train"]),
+        (("--seed", "5"), ["--seed says which queries are drawn", "add --support train"]),
         (("--support", "full", "--limit", "5"), ["--limit says which queries are drawn", "add --support train"]),
         (("--support", "missing.txt"), ["missing.txt is neither full nor train, and there is no such file"]),
         (("--support", "train", "--data", "banana"), ['no data set is named "banana"']),
