@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 FALSE = 0
@@ -337,9 +339,14 @@ class Formula:
 
 def group_overlapping(masked: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Group (mask, node) pairs so that masks of different groups are disjoint; returns the nodes of each group."""
-    groups: list[tuple[int, list[int]]] = []
+    alike: dict[int, list[int]] = {}
     for mask, node in masked:
-        members, apart = [node], []
+        alike.setdefault(mask, []).append(node)
+    if sum(alike) == reduce(or_, alike, 0):  # no bit is set twice
+        return list(alike.values())
+    groups: list[tuple[int, list[int]]] = []
+    for mask, own in alike.items():
+        members, apart = own, []
         for other_mask, other_members in groups:
             if other_mask & mask:
                 mask |= other_mask

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import problog
-from problog.clausedb import ClauseDB
-from problog.engine import DefaultEngine
 from problog.errors import ProbLogError
 from problog.formula import LogicDAG, LogicFormula
 from problog.logic import Clause, Term, term2list
-from problog.program import PrologString
 
 from nesy_gedi.errors import NesyGediWarning, ProgramError, did_you_mean
+from nesy_gedi.logic.budget import Budget, Watch
 from nesy_gedi.logic.forms import QUERY, SLOT
 from nesy_gedi.logic.formula import FALSE, TRUE, Constant, Formula, Learned, Neural, Variable, Weight
+from nesy_gedi.logic.problog_engine import Engine, prepare
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, SUM_TOLERANCE, Program, constant_probability
 
 _EVIDENCE_LABELS = {True: "evidence holds", False: "evidence fails"}
@@ -48,19 +44,28 @@ class GroundProgram:
     has_evidence: bool
 
 
-def ground(program: Program, goals: Sequence[Term] | None = None, rules: Sequence[Clause] = ()) -> GroundProgram:
+def ground(
+    program: Program,
+    goals: Sequence[Term] | None = None,
+    rules: Sequence[Clause] = (),
+    *,
+    watch: Watch | None = None,
+) -> GroundProgram:
     """Ground ``goals`` (the program's own ``query/1`` when not given) together with its evidence.
 
     Args:
         rules: clauses beside the program's own, which the goals need.
+        watch: the budget that is spent; a new one of the default size when not given.
 
     Raises:
+        BudgetError: the ground program is too large, or grounding takes too long.
         ProgramError: ProbLog refuses the program: an unknown predicate, a network input that is not bound, a negative
             cycle, a file that may not be loaded.
     """
+    watch = watch or Watch(Budget(), program.source.name)
     with _recursion(RECURSION_LIMIT), contextlib.redirect_stdout(sys.stderr):
         try:
-            engine, database = _prepare(program, rules)
+            engine, database = prepare(program, rules, watch)
             if goals is None:
                 goals = [query[0] for query in engine.query(database, Term("query", None))]
                 if any(not isinstance(goal, Term) for goal in goals):
@@ -94,64 +99,7 @@ def ground(program: Program, goals: Sequence[Term] | None = None, rules: Sequenc
             ) from error
 
 
-def is_trusted_library(path: str) -> bool:
-    """Whether a resolved file belongs to ProbLog's own library and opens no other file."""
-    library = Path(problog.__file__).parent / "library"
-    real = Path(os.path.realpath(path))
-    return library.resolve() in real.parents and real.name not in {"db.py", "aproblog.py"}
-
-
-class _Database(ClauseDB):
-    """A clause database that loads nothing from outside ProbLog's library."""
-
-    def resolve_filename(self, filename: Any) -> str | None:
-        found: str | None = super().resolve_filename(filename)
-        if found is not None and not is_trusted_library(found):
-            raise ProgramError(
-                f"the program asks to load {filename}",
-                hint="only ProbLog's libraries are loaded, since a file may hold any code; allow it with --trust",
-            )
-        return found
-
-    def extend(self) -> _Database:
-        # findall/3 and its like call their goal in an extension, which must not load what this database refuses.
-        extended: _Database = super().extend()
-        extended.__class__ = _Database
-        return extended
-
-
-class _Engine(DefaultEngine):
-    def __init__(self, trusted: bool = False, **options: Any) -> None:
-        super().__init__(label_all=True, **options)  # subquery/2 makes engines of its own, with options
-        self._trusted = trusted
-
-    def prepare(self, db: Any) -> Any:
-        if self._trusted or isinstance(db, _Database):
-            return super().prepare(db) if self._trusted else db
-        database = _Database.createFrom(db, builtins=self.get_builtins())
-        database.engine = self
-        self._process_directives(database)
-        return database
-
-
-class _Rewritten(PrologString):
-    """The program's rewritten clauses with the line numbers of its text, and ``rules`` without any."""
-
-    def __init__(self, program: Program, rules: Sequence[Clause]) -> None:
-        path = Path(program.source.name)
-        super().__init__(program.source.expanded, source_root=str(path.parent), source_files=[program.source.name])
-        self._clauses = [*program.clauses, *rules]
-
-    def __iter__(self) -> Iterator[Term]:
-        return iter(self._clauses)
-
-
-def _prepare(program: Program, rules: Sequence[Clause]) -> tuple[_Engine, Any]:
-    engine = _Engine(program.trusted)
-    return engine, engine.prepare(_Rewritten(program, rules))
-
-
-def _evidence(engine: _Engine, database: Any) -> list[tuple[Term, bool]]:
+def _evidence(engine: Engine, database: Any) -> list[tuple[Term, bool]]:
     found: list[tuple[Term, bool]] = []
     for (atom,) in engine.query(database, Term("evidence", None)):
         found.append((-atom, False) if atom.is_negated() else (atom, True))

@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
@@ -132,7 +133,7 @@ class Reasoner(nn.Module):
         self._plan = Plan(circuit.formula, roots, row_of, rows + len(constants))
         self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
         logs = [constant.log() for constant in constants]
-        self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64).reshape(-1, 1), persistent=False)
+        self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64), persistent=False)
         self._index = {answer: k for k, answer in enumerate(self.answers)}
 
     def forward(self, log_p: Tensor | Mapping[object, Tensor], *, batch: int | None = None) -> Tensor:
@@ -171,10 +172,8 @@ class Reasoner(nn.Module):
         size = given[0].shape[0] if given else (batch or 1)
         like = given[0] if given else self._constants
         dtype = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
-        rows = [block.to(dtype).T for block in blocks]
-        rows += [self.learned(g, dtype)[:, None].expand(-1, size) for g in range(len(self.program.parameters))]
-        rows.append(self._constants.to(dtype).expand(-1, size))
-        return self._plan_on(like.device)(torch.cat(rows)).T
+        blocks += [self.learned(g, dtype) for g in range(len(self.program.parameters))]
+        return self._plan_on(like.device).of_blocks([*blocks, self._constants], size, dtype)
 
     @property
     def depth(self) -> int:
@@ -229,9 +228,10 @@ class Reasoner(nn.Module):
                     f"expected log-probabilities of shape (batch, {len(self.inputs)}, K), found {tuple(log_p.shape)}",
                     where=self.form.text,
                 )
-            found = list(log_p.unbind(1))
-        else:
-            found = [self._lookup(log_p, item) for item in self.inputs]
+            for k, item in enumerate(self.inputs):
+                self._check(item, log_p.detach()[:, k], log_p)
+            return [log_p.flatten(1)] if self.inputs else []
+        found = [self._lookup(log_p, item) for item in self.inputs]
         for item, tensor in zip(self.inputs, found, strict=True):
             self._check(item, tensor, found[0])
         return found
@@ -289,6 +289,25 @@ def check_rows(log_p: Tensor, name: str) -> None:
 
 def nll(log_answers: Tensor, target: Tensor) -> Tensor:
     """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite."""
-    observed = log_answers.gather(1, target[:, None])
-    # Only the impossible is capped: an answer that is merely improbable must still teach.
-    return -torch.where(observed == -torch.inf, LOG_PROBABILITY_FLOOR, observed).mean()
+    result: Tensor = _MeanNll.apply(log_answers, target)
+    return result
+
+
+class _MeanNll(torch.autograd.Function):
+    """In a few operations, which for a small circuit take as long as the circuit does."""
+
+    @staticmethod
+    def forward(ctx: Any, log_answers: Tensor, target: Tensor) -> Tensor:
+        observed = log_answers.gather(1, target[:, None])
+        # Only the impossible is capped: an answer that is merely improbable must still teach.
+        impossible = observed == -torch.inf
+        ctx.save_for_backward(target, impossible)
+        ctx.answers = log_answers.shape[1]
+        return observed.masked_fill_(impossible, LOG_PROBABILITY_FLOOR).mean().neg_()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        target, impossible = ctx.saved_tensors
+        each = (gradient / -len(target)).expand(impossible.shape).masked_fill(impossible, 0.0)
+        return each.new_zeros(len(target), ctx.answers).scatter_(1, target[:, None], each), None

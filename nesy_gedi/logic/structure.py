@@ -114,6 +114,14 @@ class _ExclusionProver:
         if _disjoint(self.if_true[a], self.if_true[b]):
             return True
         nodes = self.formula.nodes
+        what_a, what_b = nodes[a], nodes[b]
+        if isinstance(what_a, And) and isinstance(what_b, And):  # mostly two of their parts exclude each other
+            if any(self.excludes(x, y) for x in what_a.children for y in what_b.children):
+                return True
+        elif (
+            isinstance(what_a, Or) and isinstance(what_b, Or) and self._none_together(what_a.children, what_b.children)
+        ):
+            return True
         for x, y in ((a, b), (b, a)):
             what = nodes[x]
             if isinstance(what, Not) and (what.child == y or self._implies(y, what.child)):
@@ -123,6 +131,18 @@ class _ExclusionProver:
             if isinstance(what, Or) and all(self.excludes(child, y) for child in what.children):
                 return True
         return False
+
+    def _none_together(self, some: Sequence[int], others: Sequence[int]) -> bool:
+        """Whether each of ``some`` excludes each of ``others``; where all restrict one variable, few pairs are compared."""
+        implied = {node: self.if_true[node] for node in (*some, *others)}
+        for variable in set.intersection(*(set(i) for i in implied.values())):
+            groups = group_overlapping([(i[variable], node) for node, i in implied.items()])
+            if len(groups) > 1:
+                parts = [
+                    ([n for n in some if n in group], [n for n in others if n in group]) for group in map(set, groups)
+                ]
+                return all(self._none_together(*part) for part in parts if all(part))
+        return all(self.excludes(x, y) for x in some for y in others)
 
     def _implies(self, a: int, b: int) -> bool:
         """Whether ``a`` plainly contains ``b``: as a conjunct, or ``b`` as a disjunction holds ``a``."""

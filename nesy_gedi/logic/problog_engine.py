@@ -1,0 +1,134 @@
+"""ProbLog's engine with three things more: it loads nothing unasked, keeps to a budget, and derives no goal twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import problog
+from problog.clausedb import ClauseDB
+from problog.engine import DefaultEngine
+from problog.logic import Clause, Constant, Term, Var, is_list, term2list
+from problog.program import PrologString
+
+from nesy_gedi.errors import ProgramError
+from nesy_gedi.logic.budget import Watch
+from nesy_gedi.logic.builtins import CallGraph
+from nesy_gedi.logic.forms import SLOT
+from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.projection import PART, project
+from nesy_gedi.logic.renaming import Renaming
+
+
+def is_trusted_library(path: str) -> bool:
+    """Whether a resolved file belongs to ProbLog's own library and opens no other file."""
+    library = Path(problog.__file__).parent / "library"
+    real = Path(os.path.realpath(path))
+    return library.resolve() in real.parents and real.name not in {"db.py", "aproblog.py"}
+
+
+def prepare(program: Program, rules: Sequence[Clause], watch: Watch) -> tuple[Engine, Any]:
+    """An engine for ``program`` and ``rules`` beside it, and their clauses as its database.
+
+    Raises:
+        ProgramError, ProbLogError: a clause cannot be read, or a file may not be loaded.
+    """
+    clauses = project([*program.clauses, *rules])
+    engine = Engine(program.trusted)
+    database = engine.prepare(_Rewritten(program, clauses))
+    engine.keep_to(watch, clauses)
+    return engine, database
+
+
+class _Database(ClauseDB):
+    """A clause database that loads nothing from outside ProbLog's library."""
+
+    def resolve_filename(self, filename: Any) -> str | None:
+        found: str | None = super().resolve_filename(filename)
+        if found is not None and not is_trusted_library(found):
+            raise ProgramError(
+                f"the program asks to load {filename}",
+                hint="only ProbLog's libraries are loaded, since a file may hold any code; allow it with --trust",
+            )
+        return found
+
+    def extend(self) -> _Database:
+        # findall/3 and its like call their goal in an extension, which must not load what this database refuses.
+        extended: _Database = super().extend()
+        extended.__class__ = _Database
+        return extended
+
+
+class Engine(DefaultEngine):
+    """Made by :func:`prepare`. ProbLog makes others of this class, for subquery/2, which have no budget of their own."""
+
+    def __init__(self, trusted: bool = False, **options: Any) -> None:
+        super().__init__(label_all=True, **options)
+        self._trusted = trusted
+        self._watch: Watch | None = None
+        self._renaming = Renaming(set())
+
+    def prepare(self, db: Any) -> Any:
+        if self._trusted or isinstance(db, _Database):
+            return super().prepare(db) if self._trusted else db
+        database = _Database.createFrom(db, builtins=self.get_builtins())
+        database.engine = self
+        self._process_directives(database)
+        return database
+
+    def keep_to(self, watch: Watch, clauses: Sequence[Term]) -> None:
+        """Keep to a budget, and copy goals that the pure predicates of ``clauses`` have answered for other images."""
+        self._watch = watch
+        graph = CallGraph(clauses)
+        self._renaming = Renaming({signature for signature in graph if graph.is_pure(signature)})
+
+    def eval(self, node_id: int, **options: Any) -> Any:
+        if self._watch is not None:
+            self._watch.step(len(options["target"]), self._place)
+        return super().eval(node_id, **options)
+
+    def eval_define(self, node: Any, context: Any, target: Any, no_cache: bool = False, **options: Any) -> Any:
+        goal = (node.functor, context)
+        # While a goal that depends on itself is open, what others have derived may not be complete.
+        if not no_cache and self.cycle_root is None and goal not in target._cache:
+            found = self._renaming.results_like(goal, target)
+            if found is not None:
+                target._cache[goal] = found
+        return super().eval_define(node=node, context=context, target=target, no_cache=no_cache, **options)
+
+    def _place(self) -> str:
+        """The goal that was being proved."""
+        for record in reversed(self.stack[: self.pointer]):
+            functor = getattr(getattr(record, "node", None), "functor", None)
+            if type(record).__name__ == "EvalDefine" and not str(functor).startswith(PART):
+                return f"grounding {shown(Term(functor, *record.context))}"
+        return "grounding"
+
+
+def shown(goal: Term) -> str:
+    """A goal as the user knows it: images by the names that the form gives them, variables as underscores."""
+    if goal.functor == SLOT:
+        return str(goal.args[0])
+    if is_list(goal):
+        return f"[{', '.join(map(_shown_argument, term2list(goal, False)))}]" if goal.is_ground() else str(goal)
+    if not goal.args or isinstance(goal, Constant):
+        return str(goal)
+    return f"{goal.functor}({', '.join(map(_shown_argument, goal.args))})"
+
+
+def _shown_argument(argument: Any) -> str:
+    return shown(argument) if isinstance(argument, Term) and not isinstance(argument, Var) else "_"
+
+
+class _Rewritten(PrologString):
+    """The program's rewritten clauses with the line numbers of its text."""
+
+    def __init__(self, program: Program, clauses: Sequence[Term]) -> None:
+        path = Path(program.source.name)
+        super().__init__(program.source.expanded, source_root=str(path.parent), source_files=[program.source.name])
+        self._clauses = list(clauses)
+
+    def __iter__(self) -> Iterator[Term]:
+        return iter(self._clauses)
