@@ -12,8 +12,9 @@ from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
 from nesy_gedi.logic.grounding import GroundProgram, ground
+from nesy_gedi.logic.hybrid import Extract, extract_circuit
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.sdd import Budget, extract_circuit
+from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
 
 
@@ -103,10 +104,11 @@ def _to_circuit(
     started = time.perf_counter()
     ordered = sorted(answers, key=_answer_order)
     asked = [grounded.formula.conjoin([answers[text], grounded.evidence]) for text in ordered]
-    violating, formula, roots = _compile(grounded.formula, [*asked, grounded.evidence], budget)
+    made = _compile(grounded.formula, [*asked, grounded.evidence], budget)
+    formula, roots = made.formula, made.roots
     if drop and (never := [text for text, root in zip(ordered, roots, strict=False) if root == FALSE]):
         if grounded.has_evidence:  # an answer that only the evidence rules out remains one
-            _, _, alone = _compile(grounded.formula, [answers[text] for text in never], budget)
+            alone = _compile(grounded.formula, [answers[text] for text in never], budget).roots
             never = [text for text, root in zip(never, alone, strict=True) if root == FALSE]
         kept = [k for k, text in enumerate(ordered) if text not in set(never)]
         ordered, roots = [ordered[k] for k in kept], [*(roots[k] for k in kept), roots[-1]]
@@ -115,16 +117,16 @@ def _to_circuit(
         tuple(ordered),
         tuple(roots[:-1]),
         roots[-1] if grounded.has_evidence else TRUE,
-        "sdd" if violating else "direct",
+        "sdd" if made.compiled else "branched" if made.branched else "direct",
         ground_s,
         time.perf_counter() - started,
     )
 
 
-def _compile(formula: Formula, roots: list[int], budget: Budget) -> tuple[bool, Formula, list[int]]:
-    """Whether anything had to be compiled, the circuit, and the numbers of ``roots`` in it."""
+def _compile(formula: Formula, roots: list[int], budget: Budget) -> Extract:
+    """The circuit of ``roots``."""
     violating = {violation.node for violation in find_violations(formula, roots)}
-    return bool(violating), *extract_circuit(formula, roots, violating, budget)
+    return extract_circuit(formula, roots, violating, budget)
 
 
 def answer_text(form: QueryForm, term: Term) -> str:

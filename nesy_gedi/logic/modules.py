@@ -1,0 +1,175 @@
+"""Modules: parts of a formula that the rest sees as one categorical variable.
+
+Some variables form a module where everything that mentions them reaches the rest through a few nodes that exclude each
+other. These nodes then are the values of one variable ("none of them" is one more), and the rest can be compiled, or
+computed, without looking inside. A single node is the special case of two values (compare the modules of fault trees:
+Dutuit and Rauzy, "A Linear-Time Algorithm to Find Modules of Fault Trees", 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Or, Truth, children_of, values_of
+from nesy_gedi.logic.structure import ExclusionProver
+
+MODULE_VALUES = 256
+"""The most nodes through which the variables of a module may reach the rest."""
+
+MODULE_SEARCH = 4_000_000
+"""How many edges are looked at while modules are sought; what is not found is compiled with the rest."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """Variables that the rest of a formula sees only through ``nodes``.
+
+    Attributes:
+        scope: the variables, as a bit mask.
+        nodes: nodes that exclude each other; none is a negation.
+    """
+
+    scope: int
+    nodes: tuple[int, ...]
+
+
+def find_modules(
+    formula: Formula,
+    roots: Iterable[int],
+    prover: ExclusionProver,
+    *,
+    allowed: int = -1,
+    strict: bool = True,
+) -> list[Module]:
+    """The largest modules below ``roots`` that share no variable with each other; each has two variables or more.
+
+    Args:
+        allowed: mask of the variables that modules may have.
+        strict: leave out modules that hold a root themselves.
+    """
+    tops = list(roots)
+    order = formula.reachable(tops)
+    scopes = formula.scopes
+    edges = [(scopes[number], child) for number in order for child in children_of(formula.nodes[number])]
+    if not strict:
+        edges += [(-1, root) for root in tops]
+    forbidden = {scopes[root] for root in tops} if strict else set()
+    candidates = {
+        scopes[number] for number in order if scopes[number] & (scopes[number] - 1) and not scopes[number] & ~allowed
+    }
+    found: list[Module] = []
+    taken = looked_at = 0
+    for scope in sorted(candidates - forbidden, key=lambda s: (-s.bit_count(), s)):
+        if scope & taken:
+            continue
+        looked_at += len(edges)
+        if looked_at > MODULE_SEARCH:
+            break
+        frontier = {
+            _positive(formula, child)
+            for above, child in edges
+            if scopes[child] and above & ~scope and not scopes[child] & ~scope
+        }
+        if len(frontier) > MODULE_VALUES:
+            continue
+        nodes = sorted(frontier)
+        prover.prepare(nodes)
+        if prover.all_exclude(nodes):
+            found.append(Module(scope, tuple(nodes)))
+            taken |= scope
+    return found
+
+
+def _positive(formula: Formula, node: int) -> int:
+    what = formula.nodes[node]
+    return what.child if isinstance(what, Not) else node
+
+
+def rewrite(
+    formula: Formula,
+    root: int,
+    changed: dict[int, int],
+    *,
+    scope: int = -1,
+    literal: Callable[[Literal], int] | None = None,
+) -> int:
+    """``root`` with some nodes put in the place of others; constants are folded, statements on one variable merged.
+
+    Args:
+        changed: node -> what stands for it; grows by all nodes that were visited.
+        scope: only nodes that mention one of these variables change.
+        literal: what stands for a literal.
+    """
+    pending = [root]
+    while pending:
+        number = pending[-1]
+        if number in changed:
+            pending.pop()
+            continue
+        what = formula.nodes[number]
+        if not formula.scopes[number] & scope or isinstance(what, Truth):
+            changed[number] = number
+            continue
+        missing = [child for child in children_of(what) if child not in changed]
+        if missing:
+            pending.extend(missing)
+        elif isinstance(what, Literal):
+            changed[number] = literal(what) if literal else number
+        elif isinstance(what, Not):
+            changed[number] = formula.negate(changed[what.child])
+        else:
+            children = [changed[child] for child in what.children]
+            changed[number] = merged(formula, type(what), children)
+    return changed[root]
+
+
+def merged(formula: Formula, kind: type[And] | type[Or], children: Iterable[int]) -> int:
+    """The conjunction or disjunction of ``children``, statements on one variable as one, the rest as it stands."""
+    conjunction = kind is And
+    masks: dict[int, int] = {}
+    rest: list[int] = []
+    for child in dict.fromkeys(children):
+        what = formula.nodes[child]
+        if isinstance(what, Literal):
+            before = masks.get(what.variable)
+            mask = what.mask if before is None else before & what.mask if conjunction else before | what.mask
+            masks[what.variable] = mask
+        else:
+            rest.append(child)
+    parts = [formula.literal(variable, mask) for variable, mask in masks.items()] + rest
+    known = set(parts)
+    if any(isinstance(what := formula.nodes[part], Not) and what.child in known for part in rest):
+        return FALSE if conjunction else TRUE
+    if conjunction:
+        return formula.plain_and(parts)
+    return TRUE if TRUE in known else formula.plain_or(parts)
+
+
+def count_models(formula: Formula, roots: Iterable[int]) -> dict[int, int]:
+    """Numbers of assignments to its own scope under which each node of a circuit holds, exact."""
+    sizes = [len(variable.weights) for variable in formula.variables]
+
+    def worlds(scope: int) -> int:
+        total = 1
+        for variable in values_of(scope):
+            total *= sizes[variable]
+        return total
+
+    counts: dict[int, int] = {}
+    for number in formula.reachable(roots):
+        what = formula.nodes[number]
+        scope = formula.scopes[number]
+        if isinstance(what, Truth):
+            counts[number] = int(what.value)
+        elif isinstance(what, Literal):
+            counts[number] = what.mask.bit_count()
+        elif isinstance(what, Not):
+            counts[number] = worlds(scope) - counts[what.child]
+        elif isinstance(what, And):
+            counts[number] = 1
+            for child in what.children:
+                counts[number] *= counts[child]
+        else:
+            counts[number] = sum(counts[c] * worlds(scope & ~formula.scopes[c]) for c in what.children)
+    return counts
