@@ -13,6 +13,7 @@ from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
 from nesy_gedi.logic.grounding import GroundProgram, ground
 from nesy_gedi.logic.hybrid import Extract, extract_circuit
+from nesy_gedi.logic.obstacles import Obstacle, explain
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
@@ -27,9 +28,11 @@ class Circuit:
         answers: the answers as text, in order.
         roots: the node of each answer (joined with the evidence, where the program states any).
         evidence: the node of the evidence, TRUE when there is none.
-        method: ``direct`` when ProbLog's ground program was a circuit already, ``sdd`` when parts had to be compiled.
+        method: ``direct`` when ProbLog's ground program was a circuit already, ``branched`` when parts of it had to be
+            branched on the values of choices, ``sdd`` when parts had to be compiled into SDDs.
         ground_s: seconds spent grounding when the circuit was made.
         compile_s: seconds spent checking and compiling.
+        obstacles: what in the program keeps the ground program from being a circuit, the first few.
         cached: whether it came from the cache.
     """
 
@@ -40,6 +43,7 @@ class Circuit:
     method: str
     ground_s: float
     compile_s: float
+    obstacles: tuple[Obstacle, ...] = ()
     cached: bool = field(default=False, compare=False)
 
     def size(self) -> tuple[int, int]:
@@ -69,7 +73,9 @@ def compile_form(
     )
     if form.outputs:  # an answer whose proofs contradict themselves is none
         answers = {text: node for text, node in answers.items() if node != FALSE}
-    circuit = _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget(), drop=bool(form.outputs))
+    circuit = _to_circuit(
+        program, grounded, answers, time.perf_counter() - started, budget or Budget(), drop=bool(form.outputs)
+    )
     if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -86,7 +92,7 @@ def compile_queries(program: Program, *, budget: Budget | None = None) -> Circui
     started = time.perf_counter()
     grounded = ground(program)
     answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
-    return _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
+    return _to_circuit(program, grounded, answers, time.perf_counter() - started, budget or Budget())
 
 
 def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str, int]:
@@ -98,7 +104,13 @@ def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str,
 
 
 def _to_circuit(
-    grounded: GroundProgram, answers: dict[str, int], ground_s: float, budget: Budget, *, drop: bool = False
+    program: Program,
+    grounded: GroundProgram,
+    answers: dict[str, int],
+    ground_s: float,
+    budget: Budget,
+    *,
+    drop: bool = False,
 ) -> Circuit:
     """The circuit of ``answers``; ``drop`` leaves out those that turn out to contradict themselves."""
     started = time.perf_counter()
@@ -120,6 +132,7 @@ def _to_circuit(
         "sdd" if made.compiled else "branched" if made.branched else "direct",
         ground_s,
         time.perf_counter() - started,
+        explain(program, grounded, [*asked, grounded.evidence], made.branched | made.compiled),
     )
 
 

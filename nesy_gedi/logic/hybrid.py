@@ -28,8 +28,9 @@ from nesy_gedi.logic.formula import (
     group_overlapping,
     values_of,
 )
-from nesy_gedi.logic.modules import Module, count_models, find_modules, merged, rewrite
+from nesy_gedi.logic.modules import Module, count_models, find_modules
 from nesy_gedi.logic.negation import Negation
+from nesy_gedi.logic.rewriting import compacted, merged, rewrite
 from nesy_gedi.logic.sdd import Budget, SddCompiler
 from nesy_gedi.logic.structure import ExclusionProver
 
@@ -86,24 +87,6 @@ def extract_circuit(source: Formula, roots: list[int], violating: set[int], budg
     if violating:  # attempts that were given up have left nodes behind
         target, found = compacted(target, found)
     return Extract(target, found, frozenset(compiler.branched - compiler.compiled), frozenset(compiler.compiled))
-
-
-def compacted(formula: Formula, roots: Sequence[int]) -> tuple[Formula, list[int]]:
-    """A copy of what lies below ``roots`` and nothing else."""
-    target = Formula(formula.variables)
-    copied: dict[int, int] = {}
-    for number in formula.reachable(roots):
-        what = formula.nodes[number]
-        if isinstance(what, Truth):
-            copied[number] = TRUE if what.value else FALSE
-        elif isinstance(what, Literal):
-            copied[number] = target.literal(what.variable, what.mask)
-        elif isinstance(what, Not):
-            copied[number] = target.negate(copied[what.child])
-        else:
-            children = [copied[child] for child in what.children]
-            copied[number] = target.plain_or(children) if isinstance(what, Or) else target.plain_and(children)
-    return target, [copied[root] for root in roots]
 
 
 class _TooMuchWork(Exception):
