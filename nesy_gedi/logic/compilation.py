@@ -9,6 +9,7 @@ from problog.logic import Term, Var
 
 from nesy_gedi.errors import ProgramError
 from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.folding import fold_constants
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
 from nesy_gedi.logic.grounding import GroundProgram, ground
@@ -53,9 +54,18 @@ class Circuit:
 
 
 def compile_form(
-    program: Program, form: QueryForm, *, cache: GroundingCache | None = None, budget: Budget | None = None
+    program: Program,
+    form: QueryForm,
+    *,
+    cache: GroundingCache | None = None,
+    budget: Budget | None = None,
+    fold: bool = True,
 ) -> Circuit:
     """The circuit of ``form``, from ``cache`` where it was made before.
+
+    Args:
+        fold: compute what depends on constants alone now (:mod:`nesy_gedi.logic.folding`). Sampling worlds or finding
+            the most probable one needs a circuit without it.
 
     Raises:
         ProgramError: grounding failed, or no answer can be derived at all.
@@ -63,7 +73,8 @@ def compile_form(
     """
     key = None
     if cache is not None and not program.trusted:  # a trusted program may depend on files that the key does not hold
-        key = cache.key(program.source.text, form.text, *form.slots)
+        # No slot is named in lower case.
+        key = cache.key(program.source.text, form.text, *form.slots, *([] if fold else ["unfolded"]))
         if (found := cache.load(key)) is not None:
             return replace(Circuit(**found), cached=True)
     started = time.perf_counter()
@@ -73,9 +84,9 @@ def compile_form(
     )
     if form.outputs:  # an answer whose proofs contradict themselves is none
         answers = {text: node for text, node in answers.items() if node != FALSE}
-    circuit = _to_circuit(
-        program, grounded, answers, time.perf_counter() - started, budget or Budget(), drop=bool(form.outputs)
-    )
+    ground_s = time.perf_counter() - started
+    drop = bool(form.outputs)
+    circuit = _to_circuit(program, grounded, answers, ground_s, budget or Budget(), fold=fold, drop=drop)
     if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -110,6 +121,7 @@ def _to_circuit(
     ground_s: float,
     budget: Budget,
     *,
+    fold: bool = False,
     drop: bool = False,
 ) -> Circuit:
     """The circuit of ``answers``; ``drop`` leaves out those that turn out to contradict themselves."""
@@ -124,6 +136,8 @@ def _to_circuit(
             never = [text for text, root in zip(never, alone, strict=True) if root == FALSE]
         kept = [k for k, text in enumerate(ordered) if text not in set(never)]
         ordered, roots = [ordered[k] for k in kept], [*(roots[k] for k in kept), roots[-1]]
+    if fold:
+        formula, roots = fold_constants(formula, roots)
     return Circuit(
         formula,
         tuple(ordered),

@@ -28,7 +28,7 @@ from nesy_gedi.logic.formula import (
     group_overlapping,
     values_of,
 )
-from nesy_gedi.logic.modules import Module, count_models, find_modules
+from nesy_gedi.logic.modules import Module, count_models, covers_all_worlds, find_modules, worlds
 from nesy_gedi.logic.negation import Negation
 from nesy_gedi.logic.rewriting import compacted, merged, rewrite
 from nesy_gedi.logic.sdd import Budget, SddCompiler
@@ -77,7 +77,7 @@ def extract_circuit(source: Formula, roots: list[int], violating: set[int], budg
     Raises:
         BudgetError: a part that had to be compiled went past ``budget``.
     """
-    compiler = _Hybrid(source, violating, budget)
+    compiler = _Hybrid(source, roots, violating, budget)
     variables = len(source.variables)
     try:
         found = [compiler.circuit(root) for root in roots]
@@ -94,20 +94,20 @@ class _TooMuchWork(Exception):
 
 
 class _Hybrid:
-    def __init__(self, source: Formula, violating: set[int], budget: Budget) -> None:
+    def __init__(self, source: Formula, roots: Sequence[int], violating: set[int], budget: Budget) -> None:
         self.source = source
         self.target = Formula(list(source.variables))
         self.branched: set[int] = set()
         self.compiled: set[int] = set()
+        self._checked = set(source.reachable(roots))  # what else the source holds was never looked at
         self._violating = violating
         self._budget = budget
-        self._given = len(source)
         self._prover = ExclusionProver(source)
         self._negation = Negation(self.target)
         self._done: dict[int, int] = {}
         self._proven: set[int] = set()  # circuits among the nodes that were added
         self._modules: dict[int, tuple[int, ...]] = {}  # variable that stands for a module -> its nodes
-        self._origin: dict[int, int] = {}  # added node -> the given node that it is a part of
+        self._origin: dict[int, int] = {}  # added node -> the checked node that it is a part of
         self._work: int | None = None  # what branching may still rewrite, None while nothing is branched
 
     def circuit(self, root: int) -> int:
@@ -151,22 +151,22 @@ class _Hybrid:
             children = []
             for child in what.children:
                 children.append((yield child))
-            return self.target.plain_and(children) if isinstance(what, And) else self.target.plain_or(children)
+            return self.target.plain_and(children) if isinstance(what, And) else merged(self.target, Or, children)
         return (yield from (self._conjoin(number) if isinstance(what, And) else self._disjoin(number)))
 
     def _is_sound(self, number: int) -> bool:
         """Whether the children's circuits may be multiplied or added as they are."""
-        if number < self._given and number not in self._violating:
-            return True
         if number in self._proven:
             return True
+        if number in self._checked:
+            return number not in self._violating
         what = self.source.nodes[number]
         if isinstance(what, And):
             return len(group_overlapping(self._scoped(what.children))) == len(what.children)
-        if isinstance(what, Or) and number >= self._given:
+        if isinstance(what, Or):
             self._prover.prepare(what.children)
             return self._prover.all_exclude(what.children)
-        return not isinstance(what, Or)
+        return True
 
     def _scoped(self, nodes: Sequence[int]) -> list[tuple[int, int]]:
         return [(self.source.scopes[node], node) for node in nodes]
@@ -196,7 +196,7 @@ class _Hybrid:
         return made
 
     def _is_part_of(self, node: int, number: int) -> None:
-        if node >= self._given:
+        if node not in self._checked:
             self._origin.setdefault(node, self._origin_of(number))
 
     def _origin_of(self, number: int) -> int:
@@ -226,7 +226,7 @@ class _Hybrid:
                 children = []
                 for node in self._grouped(number, groups):
                     children.append((yield node))
-                return self.target.plain_or(children)
+                return merged(self.target, Or, children)
         return (yield from self._part(number))
 
     def _deny(self, number: int, denied: int) -> Wanted:
@@ -269,13 +269,20 @@ class _Hybrid:
             pass
         else:
             self.branched.add(self._origin_of(self._unsigned(number)))
-            return result
+            return self._settled(result)
         finally:
             self._work = None
         self.compiled.add(self._origin_of(self._unsigned(number)))
         diagram = SddCompiler(self.source, self.source, self._budget).compile(number)
         self._proven.update(self.source.reachable([diagram]))
-        return (yield diagram)
+        return self._settled((yield diagram))
+
+    def _settled(self, circuit: int) -> int:
+        """A circuit, or TRUE or FALSE where it holds in all worlds or in none."""
+        models = count_models(self.target, [circuit])[circuit]
+        if models == worlds(self.target, self.target.scopes[circuit]):
+            return TRUE
+        return circuit if models else FALSE
 
     def _unsigned(self, number: int) -> int:
         what = self.source.nodes[number]
@@ -288,14 +295,8 @@ class _Hybrid:
             circuits = []
             for node in module.nodes:
                 circuits.append((yield node))
-            counts = count_models(self.target, circuits)
-            full = 1
-            for variable in values_of(module.scope):
-                full *= len(self.source.variables[variable].weights)
-            own_full = [self._own_worlds(circuit) for circuit in circuits]
-            held = sum(counts[c] * (full // own) for c, own in zip(circuits, own_full, strict=True))
             # Nothing is left for "none of them" where the nodes cover all worlds; one node needs a second value.
-            rest = 0 if held == full and len(circuits) > 1 else 1
+            rest = 0 if len(circuits) > 1 and covers_all_worlds(self.target, circuits, module.scope) else 1
             fresh = len(self.source.variables)
             values = (Constant(0.0),) * (len(circuits) + rest)
             self.source.variables.append(Variable(self.source.label(module.scope), values))
@@ -306,12 +307,6 @@ class _Hybrid:
         self._is_part_of(self._unsigned(result), self._unsigned(number))
         self._is_part_of(result, self._unsigned(number))
         return result
-
-    def _own_worlds(self, circuit: int) -> int:
-        total = 1
-        for variable in values_of(self.target.scopes[circuit]):
-            total *= len(self.target.variables[variable].weights)
-        return total
 
     def _literal(self, literal: Literal) -> Wanted:
         nodes = self._modules.get(literal.variable)

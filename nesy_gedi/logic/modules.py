@@ -8,7 +8,8 @@ Dutuit and Rauzy, "A Linear-Time Algorithm to Find Modules of Fault Trees", 1996
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nesy_gedi.logic.formula import And, Formula, Literal, Not, Truth, children_of, values_of
@@ -86,16 +87,20 @@ def _positive(formula: Formula, node: int) -> int:
     return what.child if isinstance(what, Not) else node
 
 
+def covers_all_worlds(circuit: Formula, nodes: Sequence[int], scope: int) -> bool:
+    """Whether one of ``nodes``, which exclude each other, holds in every world of ``scope``, found by exact counting."""
+    counts = count_models(circuit, nodes)
+    free = [worlds(circuit, scope & ~circuit.scopes[node]) for node in nodes]
+    return sum(counts[node] * times for node, times in zip(nodes, free, strict=True)) == worlds(circuit, scope)
+
+
+def worlds(formula: Formula, scope: int) -> int:
+    """How many joint assignments the variables in ``scope`` have."""
+    return math.prod(len(formula.variables[variable].weights) for variable in values_of(scope))
+
+
 def count_models(formula: Formula, roots: Iterable[int]) -> dict[int, int]:
     """Numbers of assignments to its own scope under which each node of a circuit holds, exact."""
-    sizes = [len(variable.weights) for variable in formula.variables]
-
-    def worlds(scope: int) -> int:
-        total = 1
-        for variable in values_of(scope):
-            total *= sizes[variable]
-        return total
-
     counts: dict[int, int] = {}
     for number in formula.reachable(roots):
         what = formula.nodes[number]
@@ -105,11 +110,9 @@ def count_models(formula: Formula, roots: Iterable[int]) -> dict[int, int]:
         elif isinstance(what, Literal):
             counts[number] = what.mask.bit_count()
         elif isinstance(what, Not):
-            counts[number] = worlds(scope) - counts[what.child]
+            counts[number] = worlds(formula, scope) - counts[what.child]
         elif isinstance(what, And):
-            counts[number] = 1
-            for child in what.children:
-                counts[number] *= counts[child]
+            counts[number] = math.prod(counts[child] for child in what.children)
         else:
-            counts[number] = sum(counts[c] * worlds(scope & ~formula.scopes[c]) for c in what.children)
+            counts[number] = sum(counts[c] * worlds(formula, scope & ~formula.scopes[c]) for c in what.children)
     return counts
