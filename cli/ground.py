@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from nesy_gedi.cli import options
@@ -45,12 +47,17 @@ def ground(
         "cached": circuit.cached,
     }
     if as_json:
+        form["obstacles"] = [asdict(obstacle) for obstacle in circuit.obstacles]
         print_json({"version": VERSION, "program": chosen.source.name, "forms": [form]})
         return
     print_table([[key, _shown(value)] for key, value in form.items()], ["", ""])
     first = [*circuit.answers[:20], *(["..."] if len(circuit.answers) > 20 else [])]
     # The values of an answer are joined by commas.
     click.echo(f"answers: {('; ' if len(reasoner.form.outputs) > 1 else ', ').join(first)}")
+    if circuit.obstacles:
+        click.echo("what keeps the ground program from being a circuit:")
+    for obstacle in circuit.obstacles:
+        click.echo(f"  {obstacle}\n    rewrite: {obstacle.rewrite}")
 
 
 def _shown(value: object) -> object:

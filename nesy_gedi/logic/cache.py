@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nesy_gedi.files import user_cache, write_text
 from nesy_gedi.logic.formula import And, Constant, Formula, Learned, Literal, Neural, Node, Not, Or, Truth, Variable
+from nesy_gedi.logic.obstacles import Obstacle
 
 if TYPE_CHECKING:
     from nesy_gedi.logic.compilation import Circuit
@@ -57,6 +58,10 @@ class GroundingCache:
                 "formula": _read_formula(body["formula"]),
                 "answers": tuple(body["answers"]),
                 "roots": tuple(body["roots"]),
+                "obstacles": tuple(
+                    Obstacle(**o | {"parts": tuple(o["parts"]), "shared": tuple(o["shared"])})
+                    for o in body["obstacles"]
+                ),
             }
             return circuit
         except (OSError, ValueError, KeyError, TypeError):
@@ -66,6 +71,7 @@ class GroundingCache:
         """Write ``circuit`` under ``key``: a whole file or none."""
         body = {f.name: getattr(circuit, f.name) for f in fields(circuit) if f.name != "cached"}
         body["formula"] = _write_formula(circuit.formula)
+        body["obstacles"] = [asdict(obstacle) for obstacle in circuit.obstacles]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.folder / f"{key}.json", json.dumps({"sha256": _digest(body), "circuit": body}))

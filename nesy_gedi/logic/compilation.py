@@ -9,11 +9,14 @@ from problog.logic import Term, Var
 
 from nesy_gedi.errors import ProgramError
 from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.folding import fold_constants
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
 from nesy_gedi.logic.grounding import GroundProgram, ground
+from nesy_gedi.logic.hybrid import Extract, extract_circuit
+from nesy_gedi.logic.obstacles import Obstacle, explain
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.sdd import Budget, extract_circuit
+from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
 
 
@@ -26,9 +29,11 @@ class Circuit:
         answers: the answers as text, in order.
         roots: the node of each answer (joined with the evidence, where the program states any).
         evidence: the node of the evidence, TRUE when there is none.
-        method: ``direct`` when ProbLog's ground program was a circuit already, ``sdd`` when parts had to be compiled.
+        method: ``direct`` when ProbLog's ground program was a circuit already, ``branched`` when parts of it had to be
+            branched on the values of choices, ``sdd`` when parts had to be compiled into SDDs.
         ground_s: seconds spent grounding when the circuit was made.
         compile_s: seconds spent checking and compiling.
+        obstacles: what in the program keeps the ground program from being a circuit, the first few.
         cached: whether it came from the cache.
     """
 
@@ -39,6 +44,7 @@ class Circuit:
     method: str
     ground_s: float
     compile_s: float
+    obstacles: tuple[Obstacle, ...] = ()
     cached: bool = field(default=False, compare=False)
 
     def size(self) -> tuple[int, int]:
@@ -48,9 +54,18 @@ class Circuit:
 
 
 def compile_form(
-    program: Program, form: QueryForm, *, cache: GroundingCache | None = None, budget: Budget | None = None
+    program: Program,
+    form: QueryForm,
+    *,
+    cache: GroundingCache | None = None,
+    budget: Budget | None = None,
+    fold: bool = True,
 ) -> Circuit:
     """The circuit of ``form``, from ``cache`` where it was made before.
+
+    Args:
+        fold: compute what depends on constants alone now (:mod:`nesy_gedi.logic.folding`). Sampling worlds or finding
+            the most probable one needs a circuit without it.
 
     Raises:
         ProgramError: grounding failed, or no answer can be derived at all.
@@ -58,7 +73,8 @@ def compile_form(
     """
     key = None
     if cache is not None and not program.trusted:  # a trusted program may depend on files that the key does not hold
-        key = cache.key(program.source.text, form.text, *form.slots)
+        # No slot is named in lower case.
+        key = cache.key(program.source.text, form.text, *form.slots, *([] if fold else ["unfolded"]))
         if (found := cache.load(key)) is not None:
             return replace(Circuit(**found), cached=True)
     started = time.perf_counter()
@@ -68,7 +84,9 @@ def compile_form(
     )
     if form.outputs:  # an answer whose proofs contradict themselves is none
         answers = {text: node for text, node in answers.items() if node != FALSE}
-    circuit = _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget(), drop=bool(form.outputs))
+    ground_s = time.perf_counter() - started
+    drop = bool(form.outputs)
+    circuit = _to_circuit(program, grounded, answers, ground_s, budget or Budget(), fold=fold, drop=drop)
     if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -85,7 +103,7 @@ def compile_queries(program: Program, *, budget: Budget | None = None) -> Circui
     started = time.perf_counter()
     grounded = ground(program)
     answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
-    return _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
+    return _to_circuit(program, grounded, answers, time.perf_counter() - started, budget or Budget())
 
 
 def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str, int]:
@@ -97,34 +115,45 @@ def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str,
 
 
 def _to_circuit(
-    grounded: GroundProgram, answers: dict[str, int], ground_s: float, budget: Budget, *, drop: bool = False
+    program: Program,
+    grounded: GroundProgram,
+    answers: dict[str, int],
+    ground_s: float,
+    budget: Budget,
+    *,
+    fold: bool = False,
+    drop: bool = False,
 ) -> Circuit:
     """The circuit of ``answers``; ``drop`` leaves out those that turn out to contradict themselves."""
     started = time.perf_counter()
     ordered = sorted(answers, key=_answer_order)
     asked = [grounded.formula.conjoin([answers[text], grounded.evidence]) for text in ordered]
-    violating, formula, roots = _compile(grounded.formula, [*asked, grounded.evidence], budget)
+    made = _compile(grounded.formula, [*asked, grounded.evidence], budget)
+    formula, roots = made.formula, made.roots
     if drop and (never := [text for text, root in zip(ordered, roots, strict=False) if root == FALSE]):
         if grounded.has_evidence:  # an answer that only the evidence rules out remains one
-            _, _, alone = _compile(grounded.formula, [answers[text] for text in never], budget)
+            alone = _compile(grounded.formula, [answers[text] for text in never], budget).roots
             never = [text for text, root in zip(never, alone, strict=True) if root == FALSE]
         kept = [k for k, text in enumerate(ordered) if text not in set(never)]
         ordered, roots = [ordered[k] for k in kept], [*(roots[k] for k in kept), roots[-1]]
+    if fold:
+        formula, roots = fold_constants(formula, roots)
     return Circuit(
         formula,
         tuple(ordered),
         tuple(roots[:-1]),
         roots[-1] if grounded.has_evidence else TRUE,
-        "sdd" if violating else "direct",
+        "sdd" if made.compiled else "branched" if made.branched else "direct",
         ground_s,
         time.perf_counter() - started,
+        explain(program, grounded, [*asked, grounded.evidence], made.branched | made.compiled),
     )
 
 
-def _compile(formula: Formula, roots: list[int], budget: Budget) -> tuple[bool, Formula, list[int]]:
-    """Whether anything had to be compiled, the circuit, and the numbers of ``roots`` in it."""
+def _compile(formula: Formula, roots: list[int], budget: Budget) -> Extract:
+    """The circuit of ``roots``."""
     violating = {violation.node for violation in find_violations(formula, roots)}
-    return bool(violating), *extract_circuit(formula, roots, violating, budget)
+    return extract_circuit(formula, roots, violating, budget)
 
 
 def answer_text(form: QueryForm, term: Term) -> str:

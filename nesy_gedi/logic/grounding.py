@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from problog.errors import ProbLogError
@@ -36,12 +36,14 @@ class GroundProgram:
         answers: every derived instance of the goals with the number of its node.
         evidence: the node of the conjunction of all evidence, TRUE when there is none.
         has_evidence: whether the program states evidence at all.
+        names: node -> the atom that it is the truth of, for messages; images are terms ``$slot(X)``.
     """
 
     formula: Formula
     answers: tuple[tuple[Term, int], ...]
     evidence: int
     has_evidence: bool
+    names: dict[int, Term] = field(default_factory=dict, compare=False)
 
 
 def ground(
@@ -140,6 +142,7 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
             return TRUE
         return formula.negate(translated[-key]) if key < 0 else translated[key]
 
+    names: dict[int, Term] = {}
     groups: dict[Any, list[tuple[int, Any]]] = {}
     for index, node, kind in target:
         if kind == "atom" and not node.is_extra:
@@ -152,14 +155,17 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
         formula.variables.append(variable)
         for index, value in value_of.items():
             translated[index] = formula.literal(number, 1 << value)
+        names |= {translated[index]: atom.name for index, atom in atoms if atom.name is not None}
     for index, node, kind in target:
         if kind != "atom":
             children = [follow(child) for child in node.children]
             translated[index] = formula.conjoin(children) if kind == "conj" else formula.disjoin(children)
+            if node.name is not None:
+                names.setdefault(translated[index], node.name)
     queries = tuple((name, follow(key)) for name, key in target.get_names(target.LABEL_QUERY))
     observed = [follow(key) for _, key in target.get_names(_EVIDENCE_LABELS[True])]
     observed += [formula.negate(follow(key)) for _, key in target.get_names(_EVIDENCE_LABELS[False])]
-    return GroundProgram(formula, queries, formula.conjoin(observed), bool(observed))
+    return GroundProgram(formula, queries, formula.conjoin(observed), bool(observed), names)
 
 
 def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable, dict[int, int]]:

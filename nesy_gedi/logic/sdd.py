@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pysdd.sdd import SddManager, SddNode, Vtree
 
 from nesy_gedi.errors import BudgetError
-from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Or, Truth
-from nesy_gedi.logic.negation import Negation
+from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Truth
 
 
 @dataclass(frozen=True)
@@ -150,45 +149,3 @@ class SddCompiler:
                         [target.plain_and([done[prime.id], done[sub.id]]) for prime, sub in elements]
                     )
         return done[root.id]
-
-
-def extract_circuit(
-    source: Formula, roots: list[int], violating: set[int], budget: Budget
-) -> tuple[Formula, list[int]]:
-    """Copy what lies below ``roots`` and nothing else, compiling the topmost violating nodes.
-
-    Returns:
-        A formula without violations and the numbers of the roots in it.
-    """
-    target = Formula(source.variables)
-    compiler = SddCompiler(source, target, budget)
-    negation = Negation(target)
-    copied: dict[int, int] = {}
-    pending = list(roots)
-    while pending:
-        number = pending[-1]
-        if number in copied:
-            pending.pop()
-            continue
-        what = source.nodes[number]
-        if number in violating:
-            copied[number] = compiler.compile(number)
-        elif isinstance(what, Truth):
-            copied[number] = TRUE if what.value else FALSE
-        elif isinstance(what, Literal):
-            copied[number] = target.literal(what.variable, what.mask)
-        elif isinstance(what, Not):
-            if what.child in violating:
-                copied[number] = compiler.compile(number)
-            elif what.child in copied:
-                copied[number] = negation(copied[what.child])
-            else:
-                pending.append(what.child)
-        else:
-            missing = [child for child in what.children if child not in copied]
-            if missing:
-                pending.extend(missing)
-            else:
-                children = [copied[child] for child in what.children]
-                copied[number] = target.plain_or(children) if isinstance(what, Or) else target.plain_and(children)
-    return target, [copied[root] for root in roots]

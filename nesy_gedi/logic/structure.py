@@ -31,7 +31,7 @@ class Violation:
 def find_violations(formula: Formula, roots: Iterable[int]) -> list[Violation]:
     """The conjunctions below ``roots`` that are not decomposable, the disjunctions not provably deterministic."""
     found: list[Violation] = []
-    prover = _ExclusionProver(formula)
+    prover = ExclusionProver(formula)
     for number in formula.reachable(roots):
         node = formula.nodes[number]
         if isinstance(node, And):
@@ -47,7 +47,7 @@ def find_violations(formula: Formula, roots: Iterable[int]) -> list[Violation]:
     return found
 
 
-class _ExclusionProver:
+class ExclusionProver:
     """Proves that nodes cannot be true together. Sound, not complete."""
 
     def __init__(self, formula: Formula) -> None:
@@ -74,6 +74,37 @@ class _ExclusionProver:
             false[number] = _both([false[child] for child in node.children])
         else:
             true[number] = false[number] = {}
+
+    def prepare(self, nodes: Iterable[int]) -> None:
+        """Learn about ``nodes`` and all below them that is not known yet."""
+        pending = list(nodes)
+        while pending:
+            number = pending[-1]
+            missing = [c for c in children_of(self.formula.nodes[number]) if c not in self.if_true]
+            if number in self.if_true:
+                pending.pop()
+            elif missing:
+                pending.extend(missing)
+            else:
+                self.learn(pending.pop())
+
+    def partition(self, nodes: Sequence[int]) -> list[list[int]]:
+        """Group ``nodes`` so that members of different groups provably exclude each other."""
+        implied = [self.if_true[node] for node in nodes]
+        for variable in sorted(set.intersection(*(set(i) for i in implied))):
+            groups = group_overlapping([(i[variable], node) for i, node in zip(implied, nodes, strict=True)])
+            if len(groups) > 1:
+                return [part for group in groups for part in self.partition(group)]
+        apart: list[list[int]] = []
+        for node in nodes:
+            joined, left = [node], []
+            for group in apart:
+                if all(self.excludes(node, other) for other in group):
+                    left.append(group)
+                else:
+                    joined = group + joined
+            apart = [*left, joined]
+        return apart
 
     def _either(self, implied: Sequence[Implied]) -> Implied:
         first, *rest = sorted(implied, key=len)

@@ -118,6 +118,20 @@ def test_ground(run: Run) -> None:
     assert form["query"] == "addition(X, Y, Sum)"
     assert (form["answers"], form["method"]) == (19, "direct")
     assert {"nodes", "edges", "ground_s", "compile_s"} <= form.keys()
+    assert form["obstacles"] == []
+
+
+def test_obstacles(run: Run, write: Callable[[str, str], Path]) -> None:
+    colours = "nn(net, [X], C, [red, green]) :: colour(X, C).\nalike(X, Y) :- colour(X, C), colour(Y, C).\n"
+    program = write("p.pl", colours + "p(X, Y, Z) :- alike(X, Y).\np(X, Y, Z) :- alike(Y, Z).\n")
+    (form,) = run("ground", program, "--query", "p(X, Y, Z)", "--json").document["forms"]
+    (obstacle,) = form["obstacles"]
+    assert obstacle.keys() == {"goal", "where", "kind", "parts", "shared", "rewrite"}
+    assert (obstacle["goal"], obstacle["kind"]) == ("p(X,Y,Z)", "overlapping proofs")
+    assert obstacle["parts"] == ["alike(X,Y)", "alike(Y,Z)"]
+    assert obstacle["where"].endswith("p.pl:4:1")
+    told = run("ground", program, "--query", "p(X, Y, Z)").out
+    assert "p.pl:4:1: two proofs of p(X,Y,Z) can hold together: alike(X,Y); and alike(Y,Z)\n    rewrite: " in told
 
 
 def test_query(run: Run, write: Callable[[str, str], Path]) -> None:

@@ -128,7 +128,7 @@ def test_only_what_some_world_yields_is_an_answer() -> None:
     )
     made = reasoner(DIGITS + rules, "q(X, Y, Z, A), r(X, Y, Z, B)")
     assert made.answers == ("a,c",)
-    assert made.circuit.method == "sdd"
+    assert made.circuit.method == "branched"
 
 
 def test_no_answer_at_all_is_an_error() -> None:

@@ -12,8 +12,9 @@ from worlds import Built, built_formulas, false_sums, new_formula, to_circuit, t
 
 from nesy_gedi.errors import BudgetError
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, Not
+from nesy_gedi.logic.hybrid import extract_circuit
 from nesy_gedi.logic.negation import Negation
-from nesy_gedi.logic.sdd import Budget, SddCompiler, extract_circuit
+from nesy_gedi.logic.sdd import Budget, SddCompiler
 from nesy_gedi.logic.structure import find_violations
 
 
@@ -62,7 +63,7 @@ class TestExtraction:
         formula = new_formula([3, 2, 2])
         kept = formula.conjoin([formula.literal(0, 1), formula.literal(1, 1)])
         formula.conjoin([formula.literal(0, 2), formula.literal(2, 1)])
-        target, (root,) = extract_circuit(formula, [kept], set(), Budget())
+        target, (root,), *_ = extract_circuit(formula, [kept], set(), Budget())
         assert target.nodes[root] == formula.nodes[kept]
         assert len(target) == 5  # two constants, two literals, the conjunction
 
@@ -72,7 +73,7 @@ class TestExtraction:
         top = formula.conjoin([inner, formula.literal(3, 1)])
         violating = {violation.node for violation in find_violations(formula, [top])}
         assert violating == {inner}
-        target, (root,) = extract_circuit(formula, [top], violating, Budget())
+        target, (root,), *_ = extract_circuit(formula, [top], violating, Budget())
         assert false_sums(target, [root]) == set()
         assert np.array_equal(truth_tables(target, [root])[root], truth_tables(formula, [top])[top])
 
@@ -168,14 +169,14 @@ class TestBudget:
         formula = new_formula([2, 2, 2])
         root = two_of_three(formula)
         with pytest.raises(BudgetError, match="3 variables went past the budget of 2 nodes") as raised:
-            to_circuit(formula, [root], Budget(nodes=2))
+            SddCompiler(formula, formula, Budget(nodes=2)).compile(root)
         assert "v0, v1, v2" in str(raised.value)
         assert raised.value.hint
 
     def test_seconds(self) -> None:
         formula = new_formula([2, 2, 2])
         with pytest.raises(BudgetError, match="0 s"):
-            to_circuit(formula, [two_of_three(formula)], Budget(seconds=0.0))
+            SddCompiler(formula, formula, Budget(seconds=0.0)).compile(two_of_three(formula))
 
     def test_a_circuit_costs_no_budget(self) -> None:
         formula = new_formula([2, 2])

@@ -13,7 +13,7 @@ from nesy_gedi.logic.forms import read_form
 from nesy_gedi.logic.formula import Formula
 from nesy_gedi.logic.grounding import ground
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.structure import Violation, _ExclusionProver, find_violations
+from nesy_gedi.logic.structure import ExclusionProver, Violation, find_violations
 
 
 @examples(300)
@@ -29,7 +29,7 @@ def test_every_proof_of_exclusion_and_every_implication_is_true(built: Built) ->
     formula = built.formula
     nodes = formula.reachable([node for node, _ in built.nodes])
     tables = truth_tables(formula, nodes)
-    prover = _ExclusionProver(formula)
+    prover = ExclusionProver(formula)
     for node in nodes:
         prover.learn(node)
         for implied, holds in ((prover.if_true[node], tables[node]), (prover.if_false[node], ~tables[node])):

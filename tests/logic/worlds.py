@@ -14,7 +14,8 @@ from torch import Tensor
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Or, Truth, Variable
 from nesy_gedi.logic.formula import Constant as Number
-from nesy_gedi.logic.sdd import Budget, extract_circuit
+from nesy_gedi.logic.hybrid import extract_circuit
+from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
 
 Table = np.ndarray
@@ -123,7 +124,8 @@ def built_formulas(draw: st.DrawFn, max_variables: int = 6, max_steps: int = 22)
 def to_circuit(formula: Formula, roots: Sequence[int], budget: Budget | None = None) -> tuple[Formula, list[int]]:
     """What the compilation of a query form does with a ground formula."""
     violating = {violation.node for violation in find_violations(formula, roots)}
-    return extract_circuit(formula, list(roots), violating, budget or Budget())
+    made = extract_circuit(formula, list(roots), violating, budget or Budget())
+    return made.formula, made.roots
 
 
 def input_rows(sizes: Sequence[int]) -> Callable[[int, int], int]:
