@@ -58,7 +58,7 @@ def _weights(formula: Formula, module: Module) -> tuple[Constant, ...] | None:
     negation = Negation(formula)
     any_holds = formula.plain_or(list(module.nodes))
     values = [(node, negation(node)) for node in module.nodes]
-    if len(values) == 1 or not covers_all_worlds(formula, module.nodes, module.scope):
+    if len(values) == 1 or not covers_all_worlds(formula, module.nodes):
         values.append((negation(any_holds), any_holds))
     logs = _log_probabilities(formula, [node for pair in values for node in pair])
     weights = []

@@ -296,7 +296,7 @@ class _Hybrid:
             for node in module.nodes:
                 circuits.append((yield node))
             # Nothing is left for "none of them" where the nodes cover all worlds; one node needs a second value.
-            rest = 0 if len(circuits) > 1 and covers_all_worlds(self.target, circuits, module.scope) else 1
+            rest = 0 if len(circuits) > 1 and covers_all_worlds(self.target, circuits) else 1
             fresh = len(self.source.variables)
             values = (Constant(0.0),) * (len(circuits) + rest)
             self.source.variables.append(Variable(self.source.label(module.scope), values))

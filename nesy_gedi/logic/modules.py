@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from nesy_gedi.logic.formula import And, Formula, Literal, Not, Truth, children_of, values_of
 from nesy_gedi.logic.structure import ExclusionProver
@@ -87,11 +89,12 @@ def _positive(formula: Formula, node: int) -> int:
     return what.child if isinstance(what, Not) else node
 
 
-def covers_all_worlds(circuit: Formula, nodes: Sequence[int], scope: int) -> bool:
-    """Whether one of ``nodes``, which exclude each other, holds in every world of ``scope``, found by exact counting."""
+def covers_all_worlds(circuit: Formula, nodes: Sequence[int]) -> bool:
+    """Whether one of ``nodes``, which exclude each other, holds in every world, found by exact counting."""
     counts = count_models(circuit, nodes)
-    free = [worlds(circuit, scope & ~circuit.scopes[node]) for node in nodes]
-    return sum(counts[node] * times for node, times in zip(nodes, free, strict=True)) == worlds(circuit, scope)
+    scope = reduce(or_, (circuit.scopes[node] for node in nodes), 0)
+    held = sum(counts[node] * worlds(circuit, scope & ~circuit.scopes[node]) for node in nodes)
+    return held == worlds(circuit, scope)
 
 
 def worlds(formula: Formula, scope: int) -> int:

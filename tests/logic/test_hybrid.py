@@ -17,6 +17,7 @@ from nesy_gedi.logic.formula import FALSE, TRUE, Formula, Literal, Or
 from nesy_gedi.logic.grounding import ground
 from nesy_gedi.logic.hybrid import Extract, extract_circuit
 from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.queries import answer_queries
 from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
@@ -133,6 +134,16 @@ class TestByHand:
         formula = new_formula([2] * 3)
         made = extracted(formula, [two_of_three(formula, 0)])
         assert len(made.formula.reachable([FALSE, TRUE, *made.roots])) == len(made.formula)
+
+    def test_modules_of_modules(self) -> None:
+        # What is found while modules stand as variables is made of these.
+        text = (
+            "1.0::f0.\n0.05::a0(0); 0.25::a0(1).\nr00 :- r01, \\+ a0(0).\n0.4::r01 :- r00.\n"
+            "r01 :- (\\+ f0, f0), r01.\n0.4::r01 :- (a0(1) ; \\+ a0(1)), a0(1).\nr10 :- r10.\n0.4::r10 :- \\+ r01.\n"
+            "r10 :- \\+ a0(1), a0(0), \\+ f0.\nevidence(r01, false).\nevidence(r10, false).\nquery(a0(1)).\nquery(r01).\n"
+        )
+        # Only the last fact and the choice of 1 tell the worlds apart: r01 is (a0(1) and a fact of 0.4).
+        assert answer_queries(Program(text)) == pytest.approx({"a0(1)": 0.25 * 0.6 / (1 - 0.25 * 0.4), "r01": 0.0})
 
 
 LONG_SUMS = """
