@@ -229,11 +229,15 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
         asked = [predicate.signature for predicate in program.predicates if predicate.network == network]
         predicate = heads[0].functor if heads else asked[0].split("/")[0]
         label = f"{predicate}({', '.join(inputs if domain == BERNOULLI_DOMAIN else (*inputs, '_'))})"
-        return Variable(label, tuple(weights)), {index: int(atom.probability.args[2]) for index, atom in atoms}
+        return Variable(label, tuple(weights), domain), {index: int(atom.probability.args[2]) for index, atom in atoms}
     if functor == "t" and probability.arity == 2:
         group = int(probability.args[0])
         weights = [Learned(group, index) for index in range(len(program.parameters[group].heads))]
-        return Variable(label, tuple(weights)), {index: int(atom.probability.args[1]) for index, atom in atoms}
+        stated = {int(atom.probability.args[1]): _head(atom) for _, atom in atoms}
+        names = [stated.get(k, f"head {k + 1} beside {label}") for k in range(len(weights) - 1)]
+        return Variable(label, tuple(weights), (*names, _none_of(names))), {
+            index: int(atom.probability.args[1]) for index, atom in atoms
+        }
     numbers = []
     where = f"{program.source.name}, {label}"
     for _, atom in atoms:
@@ -248,7 +252,23 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
             where=where,
         )
     values = [Constant(number) for number in numbers] + [Constant(min(total, 1.0), complement=True)]
-    return Variable(label, tuple(values)), {index: value for value, (index, _) in enumerate(atoms)}
+    names = [_head(atom) for _, atom in atoms]
+    return Variable(label, tuple(values), (*names, _none_of(names))), {
+        index: value for value, (index, _) in enumerate(atoms)
+    }
+
+
+def _head(atom: Any) -> str:
+    """The head that one of ProbLog's choices makes true: of choice(AD, head number, head, ...) the third argument."""
+    name = atom.name
+    if atom.group is not None and name.functor == "choice" and name.arity > 2 and name.args[0] == atom.group[0]:
+        return str(name.args[2])
+    return str(name)
+
+
+def _none_of(heads: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(heads))
+    return f"\\+{distinct[0]}" if len(distinct) == 1 else f"none of {', '.join(distinct)}"
 
 
 def _slot_name(program: Program, network: str, term: Term) -> str:

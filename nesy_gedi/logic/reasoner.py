@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.choices import choices_of
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
+from nesy_gedi.logic.explanations import Explanation, explain
 from nesy_gedi.logic.forms import QueryForm, read_form
 from nesy_gedi.logic.formula import TRUE, Constant, Learned, Neural, values_of
 from nesy_gedi.logic.parameters import LearnedProbabilities
+from nesy_gedi.logic.posteriors import posterior
 from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.sampling import holding, sample_worlds
 from nesy_gedi.logic.sdd import Budget
 
 ROW_SUM_TOLERANCE = 1e-3
@@ -52,6 +56,8 @@ class Reasoner(nn.Module):
     Attributes:
         answers: the answers that can be derived, as text; index ``i`` is column ``i`` of the result.
         inputs: the distributions that are asked for, in order.
+        choices: what a world consists of, as far as it matters to the answers and the evidence: first what reads
+            ``inputs``, in their order, then the program's own probabilities.
         learned: the program's learned probabilities ``t(_)``.
 
     Raises:
@@ -80,12 +86,12 @@ class Reasoner(nn.Module):
         self._set_up(self.circuit)
 
     @classmethod
-    def of_circuit(cls, program: Program, circuit: Circuit) -> Reasoner:
+    def of_circuit(cls, program: Program, circuit: Circuit, form: QueryForm | None = None) -> Reasoner:
         """A reasoner over a circuit that is already there, for example of the program's own queries."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
         made.program = program
-        made.form = QueryForm("query", (), ())
+        made.form = QueryForm("query", (), ()) if form is None else form
         made.validate = True
         made.circuit = circuit
         made._set_up(circuit)
@@ -129,6 +135,9 @@ class Reasoner(nn.Module):
         for number in mentioned:
             for value in range(len(circuit.formula.variables[number].weights)):
                 row_of(number, value)
+        self.choices, self._choice_circuit = choices_of(
+            circuit, [(item.network, item.slots) for item in self.inputs], mentioned, row_of
+        )
         self._plan = Plan(circuit.formula, roots, row_of, rows + len(constants))
         self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
         logs = [constant.log() for constant in constants]
@@ -164,7 +173,97 @@ class Reasoner(nn.Module):
         roots = self._roots(log_p, batch)
         return roots.new_zeros(len(roots)) if self.circuit.evidence == TRUE else roots[:, -1]
 
+    def explain(
+        self, log_p: Tensor | Mapping[object, Tensor], target: Tensor | int | None = None, *, batch: int | None = None
+    ) -> Explanation:
+        """The most probable world in which an answer - and the program's evidence - holds: which symbols explain it.
+
+        Args:
+            log_p: as for :meth:`forward`.
+            target: column of the answer, one for all rows or shape ``(batch,)``; the evidence alone when not given.
+            batch: as for :meth:`forward`.
+
+        Returns:
+            For every row the value of each of ``choices``, and the log-probability of this world. Of equally probable
+            values the first is taken; of equally probable branches of the circuit one, the same in every call.
+
+        Raises:
+            DistributionError: as for :meth:`forward`.
+            UsageError: ``target`` is no column of an answer.
+            BudgetError: a negation in the circuit could not be compiled away within the budget.
+        """
+        return explain(self._choice_circuit, self._rows(log_p, batch), target)
+
+    def sample(
+        self,
+        log_p: Tensor | Mapping[object, Tensor],
+        target: Tensor | int | None = None,
+        *,
+        n: int = 1,
+        generator: torch.Generator | None = None,
+        batch: int | None = None,
+    ) -> Tensor:
+        """Worlds drawn exactly from the distribution given an answer and the program's evidence.
+
+        Args:
+            log_p, target, batch: as for :meth:`explain`.
+            n: worlds a row.
+            generator: where randomness comes from.
+
+        Returns:
+            Values of ``choices``, whole numbers of shape ``(batch, n, len(choices))``; -1 where the answer is
+            impossible. :meth:`holds` says which answers hold in them.
+
+        Raises:
+            DistributionError, UsageError, BudgetError: as for :meth:`explain`; also where ``n`` is negative.
+        """
+        if n < 0:
+            raise UsageError(f"cannot draw {n} worlds", where="n", hint="0 or more")
+        return sample_worlds(self._choice_circuit, self._rows(log_p, batch), target, n, generator)
+
+    def holds(self, worlds: Tensor) -> Tensor:
+        """Which answers hold - together with the evidence - in worlds of shape ``(..., len(choices))``.
+
+        Returns:
+            Booleans of shape ``(..., len(answers))``; none holds in a world of -1.
+
+        Raises:
+            UsageError: these are no values of ``choices``.
+        """
+        sizes = torch.tensor([len(choice.values) for choice in self.choices], device=worlds.device)
+        if worlds.is_floating_point() or worlds.shape[-1:] != sizes.shape or bool((worlds >= sizes).any()):
+            raise UsageError(
+                f"expected the values of {len(sizes)} choices, whole numbers of shape (..., {len(sizes)}), found "
+                f"{worlds.dtype} of shape {tuple(worlds.shape)}",
+                where="worlds",
+                hint="Reasoner.choices says which values there are",
+            )
+        return holding(self._choice_circuit, worlds)
+
+    def posterior(
+        self, log_p: Tensor | Mapping[object, Tensor], target: Tensor | int | None = None, *, batch: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """Probabilities of every choice's values given an answer and the program's evidence.
+
+        Args:
+            log_p, target, batch: as for :meth:`explain`.
+
+        Returns:
+            One tensor of shape ``(batch, len(choice.values))`` for each of ``choices``; rows of zeros where the answer
+            is impossible. It has no gradient: :class:`~nesy_gedi.logic.marginals.Marginals` of ``digit(X, D)`` are the
+            same probabilities with one.
+
+        Raises:
+            DistributionError, UsageError: as for :meth:`explain`.
+        """
+        return posterior(self._choice_circuit, self._rows(log_p, batch), target)
+
     def _roots(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
+        rows = self._rows(log_p, batch)
+        return self._plan_on(rows.device)(rows).T
+
+    def _rows(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
+        """Log-probabilities of the circuit's inputs, shape (inputs, batch)."""
         blocks = self._collect(log_p)
         # Where the circuit asks no network, what was given still says how many rows are wanted.
         given = blocks or ([log_p] if isinstance(log_p, Tensor) else list(log_p.values()))
@@ -174,7 +273,7 @@ class Reasoner(nn.Module):
         rows = [block.to(dtype).T for block in blocks]
         rows += [self.learned(g, dtype)[:, None].expand(-1, size) for g in range(len(self.program.parameters))]
         rows.append(self._constants.to(dtype).expand(-1, size))
-        return self._plan_on(like.device)(torch.cat(rows)).T
+        return torch.cat(rows)
 
     @property
     def depth(self) -> int:
