@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from problog.logic import Term, Var
@@ -80,10 +81,10 @@ def compile_form(
     return circuit
 
 
-def compile_queries(program: Program, *, budget: Budget | None = None) -> Circuit:
-    """The circuit of the program's own ``query/1`` lines (a plain ProbLog program)."""
+def compile_queries(program: Program, goals: Sequence[Term] | None = None, *, budget: Budget | None = None) -> Circuit:
+    """The circuit of ``goals``, else of the program's own ``query/1`` lines (a plain ProbLog program)."""
     started = time.perf_counter()
-    grounded = ground(program)
+    grounded = ground(program, goals)
     answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
     return _to_circuit(grounded, answers, time.perf_counter() - started, budget or Budget())
 

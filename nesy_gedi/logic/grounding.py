@@ -192,9 +192,14 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
             return TRUE
         return formula.negate(translated[-key]) if key < 0 else translated[key]
 
+    # A query that comes down to a single choice gives it the query's name; what it was called first is kept beside.
+    called: dict[int, Term] = {}
+    for name, key in target.get_names(target.LABEL_NAMED):
+        called.setdefault(key, name)
     groups: dict[Any, list[tuple[int, Any]]] = {}
     for index, node, kind in target:
         if kind == "atom" and not node.is_extra:
+            node = node._replace(name=called.get(index, node.name))
             groups.setdefault(node.group if node.group is not None else ("single", node.identifier), []).append(
                 (index, node)
             )

@@ -7,6 +7,8 @@ worlds come out with exactly their probabilities given the root.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -80,7 +82,7 @@ def draw(log_weights: Tensor, generator: torch.Generator | None = None) -> Tenso
 
 def holding(circuit: ChoiceCircuit, worlds: Tensor) -> Tensor:
     """Which answers hold in worlds: booleans of shape (..., answers) for values of shape (..., choices)."""
-    flat = worlds.reshape(-1, len(circuit.sizes))
+    flat = worlds.reshape(math.prod(worlds.shape[:-1]), len(circuit.sizes))
     plan = circuit.plan(worlds.device)
     found = torch.empty(len(flat), circuit.answers, dtype=torch.bool, device=worlds.device)
     for part in pieces(len(flat), plan.rows):
