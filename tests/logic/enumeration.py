@@ -15,7 +15,7 @@ from worlds import Built, built_formulas, to_circuit, truth_tables
 
 from nesy_gedi.logic.choices import ChoiceCircuit
 from nesy_gedi.logic.compilation import Circuit, answer_text
-from nesy_gedi.logic.formula import TRUE, Constant, Formula, Learned, Neural
+from nesy_gedi.logic.formula import TRUE, And, Constant, Formula, Learned, Neural, Not, Or, Variable
 from nesy_gedi.logic.grounding import ground
 from nesy_gedi.logic.reasoner import Reasoner
 
@@ -142,8 +142,36 @@ def case_of(built: Built, log_p: Sequence[Tensor], *, with_evidence: bool) -> Ca
     return Case(ChoiceCircuit(circuit, order, sources), torch.cat(list(log_p)), every)
 
 
+def negated_case(built: Built, log_p: Sequence[Tensor]) -> Case:
+    """A formula's last nodes under a further choice: "x and not the node, or not x and the node", with that "not" kept.
+
+    Reading and compiling leave few negations in a circuit, so here they are put in by hand.
+    """
+    formula, x = built.formula, len(built.sizes)
+    formula.variables.append(Variable("x", (Constant(0.5), Constant(0.5))))
+    compiled, numbers = to_circuit(formula, built.roots)
+    true, false = compiled.literal(x, 1), compiled.literal(x, 2)
+    joint, roots = [], []
+    for node, number in zip(built.roots, numbers, strict=True):
+        swapped = [formula.conjoin([formula.literal(x, 1), formula.negate(node)])]
+        joint.append(formula.disjoin([*swapped, formula.conjoin([formula.literal(x, 2), node])]))
+        denied = compiled._add(Not(number)) if isinstance(compiled.nodes[number], And | Or) else compiled.negate(number)
+        parts = [compiled.plain_and([true, denied]), compiled.plain_and([false, number])]
+        roots.append(compiled.plain_or(parts))
+    circuit = Circuit(compiled, tuple(map(str, range(len(roots)))), tuple(roots), TRUE, "direct", 0.0, 0.0)
+    sizes = [*built.sizes, 2]
+    starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
+    sources = [range(start, start + size) for start, size in zip(starts, sizes, strict=False)]
+    order = list(range(len(sizes)))
+    every = _enumerate(formula, [*joint, TRUE], order, dict(enumerate(log_p)))
+    return Case(ChoiceCircuit(circuit, order, sources), torch.cat(list(log_p)), every)
+
+
 @st.composite
 def cases(draw: st.DrawFn, batch: int = 3, max_variables: int = 5) -> Case:
     built = draw(built_formulas(max_variables=max_variables))
     log_p = distributions_of(built.sizes, batch, draw(st.integers(0, 2**20)), zeros=draw(st.booleans()))
+    if draw(st.integers(0, 2)) == 0:
+        own = distributions_of([2], batch, draw(st.integers(0, 2**20)), zeros=False)
+        return negated_case(built, [*log_p, *own])
     return case_of(built, log_p, with_evidence=draw(st.booleans()))

@@ -85,9 +85,9 @@ def test_a_target_for_every_row(batch: int) -> None:
 
 
 def test_branches_that_leave_choices_open_are_compared_with_the_best_of_these() -> None:
-    """Alone, c = red (0.4) beats w (0.3) with c = blue (0.9); together with the best of w (0.7), it is 0.28."""
+    """Alone, red (0.25) beats blue with w (0.7 * 0.3 = 0.21); together with the best of w, it is 0.25 * 0.7 = 0.175."""
     made = reasoner(COLOURS + "0.3::w. q(X, yes) :- colour(X, red).\nq(X, yes) :- \\+ colour(X, red), w.", "q(X, A)")
-    found = made.explain({"X": torch.tensor([[0.4, 0.05, 0.55], [0.2, 0.1, 0.7]]).log()}, 0)
+    found = made.explain({"X": torch.tensor([[0.4, 0.05, 0.55], [0.25, 0.05, 0.7]]).log()}, 0)
     chosen = [dict(zip([c.label for c in made.choices], row, strict=True)) for row in found.values.tolist()]
     assert found.log_probability.exp().tolist() == pytest.approx([0.4 * 0.7, 0.7 * 0.3], abs=EXACT)
     assert chosen == [{"colour(X, _)": 0, "w": 1}, {"colour(X, _)": 2, "w": 0}]
