@@ -17,8 +17,9 @@ from torch import Tensor
 
 from nesy_gedi.logic.deepproblog import DeepProbLogEngine
 from nesy_gedi.logic.forms import read_form
+from nesy_gedi.logic.likelihood import nll
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.reasoner import Reasoner, nll
+from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.networks.encoders import ConvEncoder
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.bundled import find_program

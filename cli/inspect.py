@@ -9,6 +9,7 @@ import click
 
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_table
+from nesy_gedi.cli.results import print_learned
 from nesy_gedi.cli.targets import refuse_target, writing
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _print(inspection: Inspection, document: dict[str, Any]) -> None:
     metrics = document["metrics"]
     click.echo(f"{document['program']} on {document['data']}, seed {document['seed']}")
     click.echo(f"  answers right     {metrics['answer_accuracy']:.4f} of {metrics['queries']} test queries")
+    print_learned(document)
     click.echo(f"{document['headline']}:")
     for sentence in document["statements"]:
         click.echo(f"  {sentence}")

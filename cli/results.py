@@ -26,8 +26,7 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         click.echo(f"  {outside['tuples']} tuples outside the support, {_accuracies(outside)}")
         if (seen := outside["seen_answers"]) is not None:
             click.echo(f"  of these with answers that the support has, {_accuracies(seen)}")
-    for label, probabilities in document.get("learned", {}).items():
-        click.echo(f"  learned: {label}: {', '.join(f'{p:.4f}' for p in probabilities)}")
+    print_learned(document)
     spent = document["time"]
     network, logic, total = spent["network_s"], spent["logic_s"], spent["total_s"]
     step = max(network + logic, 1e-9)
@@ -36,6 +35,12 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         f"grounding {spent['grounding_s']:.2f} s"
     )
     _print_place(document, report)
+
+
+def print_learned(document: dict[str, Any]) -> None:
+    """The program's learned probabilities, the last of each for "none of its heads"."""
+    for label, probabilities in document.get("learned", {}).items():
+        click.echo(f"  learned: {label}: {', '.join(f'{p:.4f}' for p in probabilities)}")
 
 
 def _accuracies(figures: dict[str, Any]) -> str:

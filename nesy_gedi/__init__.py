@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         RunError,
         UsageError,
     )
+    from nesy_gedi.logic.explanations import Explanation
+    from nesy_gedi.logic.marginals import Marginals
     from nesy_gedi.logic.program import Program
-    from nesy_gedi.logic.queries import answer_queries
+    from nesy_gedi.logic.queries import PlainQueries, answer_queries
     from nesy_gedi.logic.reasoner import Reasoner
     from nesy_gedi.networks.perception import Perception
     from nesy_gedi.objectives import find_objective
@@ -44,11 +46,14 @@ _PUBLIC = {
     "BudgetError": "nesy_gedi.errors",
     "DataError": "nesy_gedi.errors",
     "DistributionError": "nesy_gedi.errors",
+    "Explanation": "nesy_gedi.logic.explanations",
     "Inspection": "nesy_gedi.reports.inspection",
     "Interrupted": "nesy_gedi.errors",
+    "Marginals": "nesy_gedi.logic.marginals",
     "NesyGediError": "nesy_gedi.errors",
     "NesyGediWarning": "nesy_gedi.errors",
     "Perception": "nesy_gedi.networks.perception",
+    "PlainQueries": "nesy_gedi.logic.queries",
     "PretrainRecipe": "nesy_gedi.training.pretrain_recipe",
     "Program": "nesy_gedi.logic.program",
     "ProgramError": "nesy_gedi.errors",
@@ -82,11 +87,14 @@ __all__ = [
     "BudgetError",
     "DataError",
     "DistributionError",
+    "Explanation",
     "Inspection",
     "Interrupted",
+    "Marginals",
     "NesyGediError",
     "NesyGediWarning",
     "Perception",
+    "PlainQueries",
     "PretrainRecipe",
     "Program",
     "ProgramError",

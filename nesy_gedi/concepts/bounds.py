@@ -13,7 +13,8 @@ from torch import Tensor
 
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.formula import TRUE, And, Constant, Formula, Learned, Literal, Neural, Not, Or, children_of
-from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR, Reasoner
+from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
+from nesy_gedi.logic.reasoner import Reasoner
 
 
 class AnswerBounds:

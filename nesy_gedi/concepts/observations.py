@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.concepts.bounds import AnswerBounds
-from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR
+from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
 
 UNKNOWN = -1
 """Stands in a map for a symbol not yet chosen."""

@@ -16,7 +16,8 @@ from nesy_gedi.concepts.observations import UNKNOWN, Observations
 from nesy_gedi.concepts.pair_tables import PairTables
 from nesy_gedi.errors import DataError, UsageError
 from nesy_gedi.logic.formula import TRUE
-from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR, Reasoner
+from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
+from nesy_gedi.logic.reasoner import Reasoner
 
 RESTARTS = 10
 MAX_STEPS = 300

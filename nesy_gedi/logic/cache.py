@@ -87,7 +87,7 @@ def _write_formula(formula: Formula) -> dict[str, Any]:
     node_names = {kind: name for name, kind in _NODES.items()}
     weight_names = {kind: name for name, kind in _WEIGHTS.items()}
     return {
-        "variables": [[v.label, [[weight_names[type(w)], *w] for w in v.weights]] for v in formula.variables],
+        "variables": [[v.label, [[weight_names[type(w)], *w] for w in v.weights], v.heads] for v in formula.variables],
         # Masks of wide domains do not fit a JSON number everywhere, so they are text.
         "nodes": [
             [node_names[type(n)], *((n.variable, hex(n.mask)) if isinstance(n, Literal) else n)] for n in formula.nodes
@@ -96,7 +96,10 @@ def _write_formula(formula: Formula) -> dict[str, Any]:
 
 
 def _read_formula(stored: dict[str, Any]) -> Formula:
-    variables = [Variable(label, tuple(_read_weight(*w) for w in weights)) for label, weights in stored["variables"]]
+    variables = [
+        Variable(label, tuple(_read_weight(*w) for w in weights), tuple(heads))
+        for label, weights, heads in stored["variables"]
+    ]
     formula = Formula(variables)
     for number, (kind, *rest) in enumerate(stored["nodes"]):
         if formula.restore(_read_node(kind, rest)) != number:

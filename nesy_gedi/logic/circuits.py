@@ -96,13 +96,22 @@ class Plan:
         roots: node numbers.
         row_of: for a variable and one of its values the index of its log-probability among the inputs.
         inputs: number of inputs.
+        within: whether products may be computed within the sums that they belong to; else every node has a row.
     """
 
-    def __init__(self, formula: Formula, roots: Sequence[int], row_of: Callable[[int, int], int], inputs: int) -> None:
+    def __init__(
+        self,
+        formula: Formula,
+        roots: Sequence[int],
+        row_of: Callable[[int, int], int],
+        inputs: int,
+        *,
+        within: bool = True,
+    ) -> None:
         self.inputs = inputs
         self.rows = FIRST_INPUT_ROW + inputs
         self.edges = 0
-        nodes = Lowering(formula, roots, row_of)
+        nodes = Lowering(formula, roots, row_of, within=within)
         row = dict(nodes.given)
         self.levels = [Level() for _ in range(1 + max(nodes.level.values(), default=0))]
         for (level, kind, _), members in groupby(sorted(nodes.kind, key=nodes.sort_key), key=nodes.alike):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from problog.logic import Term, Var
 
 from nesy_gedi.errors import ProgramError
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.cache import GroundingCache
-from nesy_gedi.logic.folding import fold_constants
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
 from nesy_gedi.logic.grounding import GroundProgram, ground
 from nesy_gedi.logic.hybrid import Extract, extract_circuit
 from nesy_gedi.logic.obstacles import Obstacle, explain
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
 
 
@@ -59,13 +59,8 @@ def compile_form(
     *,
     cache: GroundingCache | None = None,
     budget: Budget | None = None,
-    fold: bool = True,
 ) -> Circuit:
     """The circuit of ``form``, from ``cache`` where it was made before.
-
-    Args:
-        fold: compute what depends on constants alone now (:mod:`nesy_gedi.logic.folding`). Sampling worlds or finding
-            the most probable one needs a circuit without it.
 
     Raises:
         ProgramError: grounding failed, or no answer can be derived at all.
@@ -73,8 +68,7 @@ def compile_form(
     """
     key = None
     if cache is not None and not program.trusted:  # a trusted program may depend on files that the key does not hold
-        # No slot is named in lower case.
-        key = cache.key(program.source.text, form.text, *form.slots, *([] if fold else ["unfolded"]))
+        key = cache.key(program.source.text, form.text, *form.slots)
         if (found := cache.load(key)) is not None:
             return replace(Circuit(**found), cached=True)
     started = time.perf_counter()
@@ -86,7 +80,7 @@ def compile_form(
         answers = {text: node for text, node in answers.items() if node != FALSE}
     ground_s = time.perf_counter() - started
     drop = bool(form.outputs)
-    circuit = _to_circuit(program, grounded, answers, ground_s, budget or Budget(), fold=fold, drop=drop)
+    circuit = _to_circuit(program, grounded, answers, ground_s, budget or Budget(), drop=drop)
     if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -98,10 +92,10 @@ def compile_form(
     return circuit
 
 
-def compile_queries(program: Program, *, budget: Budget | None = None) -> Circuit:
-    """The circuit of the program's own ``query/1`` lines (a plain ProbLog program)."""
+def compile_queries(program: Program, goals: Sequence[Term] | None = None, *, budget: Budget | None = None) -> Circuit:
+    """The circuit of ``goals``, else of the program's own ``query/1`` lines (a plain ProbLog program)."""
     started = time.perf_counter()
-    grounded = ground(program)
+    grounded = ground(program, goals)
     answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
     return _to_circuit(program, grounded, answers, time.perf_counter() - started, budget or Budget())
 
@@ -121,7 +115,6 @@ def _to_circuit(
     ground_s: float,
     budget: Budget,
     *,
-    fold: bool = False,
     drop: bool = False,
 ) -> Circuit:
     """The circuit of ``answers``; ``drop`` leaves out those that turn out to contradict themselves."""
@@ -136,14 +129,12 @@ def _to_circuit(
             never = [text for text, root in zip(never, alone, strict=True) if root == FALSE]
         kept = [k for k, text in enumerate(ordered) if text not in set(never)]
         ordered, roots = [ordered[k] for k in kept], [*(roots[k] for k in kept), roots[-1]]
-    if fold:
-        formula, roots = fold_constants(formula, roots)
     return Circuit(
         formula,
         tuple(ordered),
         tuple(roots[:-1]),
         roots[-1] if grounded.has_evidence else TRUE,
-        "sdd" if made.compiled else "branched" if made.branched else "direct",
+        made.method,
         ground_s,
         time.perf_counter() - started,
         explain(program, grounded, [*asked, grounded.evidence], made.branched | made.compiled),

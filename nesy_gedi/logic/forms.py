@@ -47,6 +47,10 @@ class QueryForm:
         goals = _parse(self.text)
         return _placeless(goals[0].apply(values)) if len(goals) == 1 else Term(QUERY, *values.values())
 
+    def goals(self) -> tuple[Term, ...]:
+        """The goals as they are written, variables open."""
+        return tuple(_placeless(goal) for goal in _parse(self.text))
+
     def rules(self) -> tuple[Clause, ...]:
         """What the program needs beside its own clauses: the definition of a conjunction's goal, else nothing."""
         goals = _parse(self.text)

@@ -62,10 +62,12 @@ class Variable:
     Attributes:
         label: for messages, for example ``digit(X, _)``.
         weights: the probability of each value; they sum to one.
+        heads: what each value makes true, as text, for people; empty where nobody has said.
     """
 
     label: str
     weights: tuple[Weight, ...]
+    heads: tuple[str, ...] = ()
 
     @property
     def full(self) -> int:

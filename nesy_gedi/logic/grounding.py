@@ -20,6 +20,7 @@ from nesy_gedi.logic.forms import QUERY, SLOT
 from nesy_gedi.logic.formula import FALSE, TRUE, Constant, Formula, Learned, Neural, Variable, Weight
 from nesy_gedi.logic.problog_engine import Engine, prepare
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, SUM_TOLERANCE, Program, constant_probability
+from nesy_gedi.logic.projection import PART
 
 _EVIDENCE_LABELS = {True: "evidence holds", False: "evidence fails"}
 
@@ -143,9 +144,14 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
         return formula.negate(translated[-key]) if key < 0 else translated[key]
 
     names: dict[int, Term] = {}
+    # A query that comes down to a single choice gives it the query's name; what it was called first is kept beside.
+    called: dict[int, Term] = {}
+    for name, key in target.get_names(target.LABEL_NAMED):
+        called.setdefault(key, name)
     groups: dict[Any, list[tuple[int, Any]]] = {}
     for index, node, kind in target:
         if kind == "atom" and not node.is_extra:
+            node = node._replace(name=called.get(index, node.name))
             groups.setdefault(node.group if node.group is not None else ("single", node.identifier), []).append(
                 (index, node)
             )
@@ -155,12 +161,12 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
         formula.variables.append(variable)
         for index, value in value_of.items():
             translated[index] = formula.literal(number, 1 << value)
-        names |= {translated[index]: atom.name for index, atom in atoms if atom.name is not None}
+        names |= {translated[i]: name for i, _ in atoms if (name := target.get_node(i).name) is not None}
     for index, node, kind in target:
         if kind != "atom":
             children = [follow(child) for child in node.children]
             translated[index] = formula.conjoin(children) if kind == "conj" else formula.disjoin(children)
-            if node.name is not None:
+            if node.name is not None and not str(node.name.functor).startswith(PART):
                 names.setdefault(translated[index], node.name)
     queries = tuple((name, follow(key)) for name, key in target.get_names(target.LABEL_QUERY))
     observed = [follow(key) for _, key in target.get_names(_EVIDENCE_LABELS[True])]
@@ -183,11 +189,15 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
         asked = [predicate.signature for predicate in program.predicates if predicate.network == network]
         predicate = heads[0].functor if heads else asked[0].split("/")[0]
         label = f"{predicate}({', '.join(inputs if domain == BERNOULLI_DOMAIN else (*inputs, '_'))})"
-        return Variable(label, tuple(weights)), {index: int(atom.probability.args[2]) for index, atom in atoms}
+        return Variable(label, tuple(weights), domain), {index: int(atom.probability.args[2]) for index, atom in atoms}
     if functor == "t" and probability.arity == 2:
         group = int(probability.args[0])
         weights = [Learned(group, index) for index in range(len(program.parameters[group].heads))]
-        return Variable(label, tuple(weights)), {index: int(atom.probability.args[1]) for index, atom in atoms}
+        stated = {int(atom.probability.args[1]): _head(atom) for _, atom in atoms}
+        names = [stated.get(k, f"head {k + 1} beside {label}") for k in range(len(weights) - 1)]
+        return Variable(label, tuple(weights), (*names, _none_of(names))), {
+            index: int(atom.probability.args[1]) for index, atom in atoms
+        }
     numbers = []
     where = f"{program.source.name}, {label}"
     for _, atom in atoms:
@@ -202,7 +212,23 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
             where=where,
         )
     values = [Constant(number) for number in numbers] + [Constant(min(total, 1.0), complement=True)]
-    return Variable(label, tuple(values)), {index: value for value, (index, _) in enumerate(atoms)}
+    names = [_head(atom) for _, atom in atoms]
+    return Variable(label, tuple(values), (*names, _none_of(names))), {
+        index: value for value, (index, _) in enumerate(atoms)
+    }
+
+
+def _head(atom: Any) -> str:
+    """The head that one of ProbLog's choices makes true: of choice(AD, head number, head, ...) the third argument."""
+    name = atom.name
+    if atom.group is not None and name.functor == "choice" and name.arity > 2 and name.args[0] == atom.group[0]:
+        return str(name.args[2])
+    return str(name)
+
+
+def _none_of(heads: Sequence[str]) -> str:
+    distinct = list(dict.fromkeys(heads))
+    return f"\\+{distinct[0]}" if len(distinct) == 1 else f"none of {', '.join(distinct)}"
 
 
 def _slot_name(program: Program, network: str, term: Term) -> str:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.formula import (
     FALSE,
     TRUE,
@@ -31,7 +32,7 @@ from nesy_gedi.logic.formula import (
 from nesy_gedi.logic.modules import Module, count_models, covers_all_worlds, find_modules, worlds
 from nesy_gedi.logic.negation import Negation
 from nesy_gedi.logic.rewriting import compacted, merged, rewrite
-from nesy_gedi.logic.sdd import Budget, SddCompiler
+from nesy_gedi.logic.sdd import SddCompiler
 from nesy_gedi.logic.structure import ExclusionProver
 
 BRANCHING_BASE = 2_000
@@ -64,6 +65,11 @@ class Extract(NamedTuple):
     roots: list[int]
     branched: frozenset[int]
     compiled: frozenset[int]
+
+    @property
+    def method(self) -> str:
+        """``direct`` where the source was a circuit already, else how what was none became one."""
+        return "sdd" if self.compiled else "branched" if self.branched else "direct"
 
 
 def extract_circuit(source: Formula, roots: list[int], violating: set[int], budget: Budget) -> Extract:

@@ -6,30 +6,26 @@ import warnings
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, UsageError, did_you_mean
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.choices import choices_of
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
+from nesy_gedi.logic.explanations import Explanation, explain
+from nesy_gedi.logic.folding import fold_constants
 from nesy_gedi.logic.forms import QueryForm, read_form
 from nesy_gedi.logic.formula import TRUE, Constant, Learned, Neural, values_of
+from nesy_gedi.logic.likelihood import check_rows, nll
 from nesy_gedi.logic.parameters import LearnedProbabilities
+from nesy_gedi.logic.posteriors import posterior
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.sdd import Budget
-
-ROW_SUM_TOLERANCE = 1e-3
-"""How far a row of probabilities may sum from one; for half precision it is ``HALF_SUM_TOLERANCE`` times epsilon."""
-
-HALF_SUM_TOLERANCE = 4
-"""Kept in half precision, log-probabilities down to -16 are off by four epsilon at most."""
-
-LOG_PROBABILITY_FLOOR = -100.0
-"""Stands for log 0 in a loss, so that the loss of an impossible answer is finite."""
+from nesy_gedi.logic.sampling import holding, sample_worlds
 
 
 class NeuralInput(NamedTuple):
@@ -53,6 +49,8 @@ class Reasoner(nn.Module):
     Attributes:
         answers: the answers that can be derived, as text; index ``i`` is column ``i`` of the result.
         inputs: the distributions that are asked for, in order.
+        choices: what a world consists of, as far as it matters to the answers and the evidence: first what reads
+            ``inputs``, in their order, then the program's own probabilities.
         learned: the program's learned probabilities ``t(_)``.
 
     Raises:
@@ -81,12 +79,12 @@ class Reasoner(nn.Module):
         self._set_up(self.circuit)
 
     @classmethod
-    def of_circuit(cls, program: Program, circuit: Circuit) -> Reasoner:
+    def of_circuit(cls, program: Program, circuit: Circuit, form: QueryForm | None = None) -> Reasoner:
         """A reasoner over a circuit that is already there, for example of the program's own queries."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
         made.program = program
-        made.form = QueryForm("query", (), ())
+        made.form = QueryForm("query", (), ()) if form is None else form
         made.validate = True
         made.circuit = circuit
         made._set_up(circuit)
@@ -96,6 +94,8 @@ class Reasoner(nn.Module):
         self.answers = circuit.answers
         self.learned = LearnedProbabilities(self.program.parameters)
         roots = [*circuit.roots, *([circuit.evidence] if circuit.evidence != TRUE else [])]
+        # What depends on constants alone is computed now; the choices that a world consists of are all of them.
+        folded, folded_roots = fold_constants(circuit.formula, roots)
         # Only what the circuit mentions is asked for: an image that cannot change the answer needs no network.
         mentioned = list(values_of(reduce(or_, (circuit.formula.scopes[root] for root in roots), 0)))
         used = {
@@ -118,7 +118,7 @@ class Reasoner(nn.Module):
         constants: dict[Constant, int] = {}
 
         def row_of(variable: int, value: int) -> int:
-            weight = circuit.formula.variables[variable].weights[value]
+            weight = folded.variables[variable].weights[value]
             if isinstance(weight, Neural):
                 return first[weight.network, weight.inputs] + weight.entry
             if isinstance(weight, Learned):
@@ -127,10 +127,13 @@ class Reasoner(nn.Module):
             return rows + constants.setdefault(weight, len(constants))
 
         # Every constant must have its row before the plan fixes how many there are.
-        for number in mentioned:
-            for value in range(len(circuit.formula.variables[number].weights)):
+        for number in [*mentioned, *range(len(circuit.formula.variables), len(folded.variables))]:
+            for value in range(len(folded.variables[number].weights)):
                 row_of(number, value)
-        self._plan = Plan(circuit.formula, roots, row_of, rows + len(constants))
+        self.choices, self._choice_circuit = choices_of(
+            circuit, [(item.network, item.slots) for item in self.inputs], mentioned, row_of
+        )
+        self._plan = Plan(folded, folded_roots, row_of, rows + len(constants))
         self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
         logs = [constant.log() for constant in constants]
         self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64), persistent=False)
@@ -165,7 +168,104 @@ class Reasoner(nn.Module):
         roots = self._roots(log_p, batch)
         return roots.new_zeros(len(roots)) if self.circuit.evidence == TRUE else roots[:, -1]
 
+    def explain(
+        self, log_p: Tensor | Mapping[object, Tensor], target: Tensor | int | None = None, *, batch: int | None = None
+    ) -> Explanation:
+        """The most probable world in which an answer - and the program's evidence - holds: which symbols explain it.
+
+        Args:
+            log_p: as for :meth:`forward`.
+            target: column of the answer, one for all rows or shape ``(batch,)``; the evidence alone when not given.
+            batch: as for :meth:`forward`.
+
+        Returns:
+            For every row the value of each of ``choices``, and the log-probability of this world. Of equally probable
+            values the first is taken; of equally probable branches of the circuit one, the same in every call.
+
+        Raises:
+            DistributionError: as for :meth:`forward`.
+            UsageError: ``target`` is no column of an answer.
+            BudgetError: a negation in the circuit could not be compiled away within the budget.
+        """
+        return explain(self._choice_circuit, self._rows(log_p, batch), target)
+
+    def sample(
+        self,
+        log_p: Tensor | Mapping[object, Tensor],
+        target: Tensor | int | None = None,
+        *,
+        n: int = 1,
+        generator: torch.Generator | None = None,
+        batch: int | None = None,
+    ) -> Tensor:
+        """Worlds drawn exactly from the distribution given an answer and the program's evidence.
+
+        Args:
+            log_p, target, batch: as for :meth:`explain`.
+            n: worlds a row.
+            generator: where randomness comes from.
+
+        Returns:
+            Values of ``choices``, whole numbers of shape ``(batch, n, len(choices))``; -1 where the answer is
+            impossible. :meth:`holds` says which answers hold in them.
+
+        Raises:
+            DistributionError, UsageError, BudgetError: as for :meth:`explain`; also where ``n`` is negative.
+        """
+        if n < 0:
+            raise UsageError(f"cannot draw {n} worlds", where="n", hint="0 or more")
+        return sample_worlds(self._choice_circuit, self._rows(log_p, batch), target, n, generator)
+
+    def holds(self, worlds: Tensor) -> Tensor:
+        """Which answers hold - together with the evidence - in worlds of shape ``(..., len(choices))``.
+
+        Returns:
+            Booleans of shape ``(..., len(answers))``; none holds in a world of -1.
+
+        Raises:
+            UsageError: these are no values of ``choices``.
+        """
+        sizes = torch.tensor([len(choice.values) for choice in self.choices], device=worlds.device)
+        if worlds.is_floating_point() or worlds.shape[-1:] != sizes.shape or bool((worlds >= sizes).any()):
+            raise UsageError(
+                f"expected the values of {len(sizes)} choices, whole numbers of shape (..., {len(sizes)}), found "
+                f"{worlds.dtype} of shape {tuple(worlds.shape)}",
+                where="worlds",
+                hint="Reasoner.choices says which values there are",
+            )
+        return holding(self._choice_circuit, worlds)
+
+    def posterior(
+        self, log_p: Tensor | Mapping[object, Tensor], target: Tensor | int | None = None, *, batch: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """Probabilities of every choice's values given an answer and the program's evidence.
+
+        Args:
+            log_p, target, batch: as for :meth:`explain`.
+
+        Returns:
+            One tensor of shape ``(batch, len(choice.values))`` for each of ``choices``; rows of zeros where the answer
+            is impossible. It has no gradient: :class:`~nesy_gedi.logic.marginals.Marginals` of ``digit(X, D)`` are the
+            same probabilities with one.
+
+        Raises:
+            DistributionError, UsageError: as for :meth:`explain`.
+        """
+        return posterior(self._choice_circuit, self._rows(log_p, batch), target)
+
     def _roots(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
+        blocks, size, dtype = self._blocks(log_p, batch)
+        return self._plan_on(blocks[0].device).of_blocks(blocks, size, dtype)
+
+    def _rows(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
+        """Log-probabilities of the circuit's inputs, shape (inputs, batch)."""
+        blocks, size, dtype = self._blocks(log_p, batch)
+        return torch.cat([(b.T if b.dim() == 2 else b[:, None].expand(-1, size)).to(dtype) for b in blocks])
+
+    def _blocks(
+        self, log_p: Tensor | Mapping[object, Tensor], batch: int | None
+    ) -> tuple[list[Tensor], int, torch.dtype]:
+        """The circuit's inputs as :meth:`Plan.of_blocks` takes them, how many rows, and the number type to compute in."""
         blocks = self._collect(log_p)
         # Where the circuit asks no network, what was given still says how many rows are wanted.
         given = blocks or ([log_p] if isinstance(log_p, Tensor) else list(log_p.values()))
@@ -173,7 +273,7 @@ class Reasoner(nn.Module):
         like = given[0] if given else self._constants
         dtype = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
         blocks += [self.learned(g, dtype) for g in range(len(self.program.parameters))]
-        return self._plan_on(like.device).of_blocks([*blocks, self._constants], size, dtype)
+        return [*blocks, self._constants], size, dtype
 
     @property
     def depth(self) -> int:
@@ -267,47 +367,3 @@ class Reasoner(nn.Module):
             raise DistributionError(f"batch of {tensor.shape[0]} beside a batch of {first.shape[0]}", where=name)
         if self.validate:
             check_rows(tensor, name)
-
-
-def check_rows(log_p: Tensor, name: str) -> None:
-    """Refuse rows that are not distributions.
-
-    Raises:
-        DistributionError: a row holds NaN or does not sum to one.
-    """
-    exact = log_p.dtype in (torch.float32, torch.float64)
-    tolerance = ROW_SUM_TOLERANCE if exact else HALF_SUM_TOLERANCE * torch.finfo(log_p.dtype).eps
-    sums = (log_p.detach() if exact else log_p.detach().float()).exp().sum(-1)
-    wrong = ~((sums - 1.0).abs() <= tolerance)
-    if bool(wrong.any()):
-        raise DistributionError(
-            f"a row of probabilities sums to {float(sums[wrong][0]):.6g}, not 1",
-            where=f"network {name}",
-            hint="end the network with log_softmax, or declare what it returns (logits, probabilities)",
-        )
-
-
-def nll(log_answers: Tensor, target: Tensor) -> Tensor:
-    """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite."""
-    result: Tensor = _MeanNll.apply(log_answers, target)
-    return result
-
-
-class _MeanNll(torch.autograd.Function):
-    """In a few operations, which for a small circuit take as long as the circuit does."""
-
-    @staticmethod
-    def forward(ctx: Any, log_answers: Tensor, target: Tensor) -> Tensor:
-        observed = log_answers.gather(1, target[:, None])
-        # Only the impossible is capped: an answer that is merely improbable must still teach.
-        impossible = observed == -torch.inf
-        ctx.save_for_backward(target, impossible)
-        ctx.answers = log_answers.shape[1]
-        return observed.masked_fill_(impossible, LOG_PROBABILITY_FLOOR).mean().neg_()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        target, impossible = ctx.saved_tensors
-        each = (gradient / -len(target)).expand(impossible.shape).masked_fill(impossible, 0.0)
-        return each.new_zeros(len(target), ctx.answers).scatter_(1, target[:, None], each), None

@@ -9,25 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pysdd.sdd import SddManager, SddNode, Vtree
 
 from nesy_gedi.errors import BudgetError
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Truth
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Limits of one compilation.
-
-    Attributes:
-        nodes: live SDD nodes.
-        seconds: wall-clock time.
-    """
-
-    nodes: int = 5_000_000
-    seconds: float = 120.0
 
 
 class SddCompiler:

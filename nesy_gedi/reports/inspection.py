@@ -235,7 +235,7 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
     }
     return {
         "version": VERSION,
-        **{key: document[key] for key in ("program", "run", "seed", "data", "metrics")},
+        **{key: document[key] for key in ("program", "run", "seed", "data", "metrics", "learned")},
         "headline": inspection.headline,
         "statements": inspection.statements(),
         "concepts": [concept for name in inspection.readings for concept in _concepts(inspection, name)],

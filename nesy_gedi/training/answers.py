@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import RunError
-from nesy_gedi.logic.reasoner import nll
+from nesy_gedi.logic.likelihood import nll
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive, validate
 from nesy_gedi.training.labels import Labelled

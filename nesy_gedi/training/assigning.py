@@ -16,7 +16,7 @@ from nesy_gedi.concepts.inputs import LabelledImages
 from nesy_gedi.concepts.statements import alternatives, left_open, statements
 from nesy_gedi.concepts.telling_queries import next_query
 from nesy_gedi.data import Queries
-from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR
+from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
 from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.asking import Unanswered, find_unanswered, joined

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
 from nesy_gedi.errors import DataError, DistributionError
-from nesy_gedi.logic.reasoner import nll
+from nesy_gedi.logic.likelihood import nll
 from nesy_gedi.metrics import CONCEPT_DETAILS, CONCEPT_METRICS
 from nesy_gedi.metrics.calibration import expected_calibration_error
 from nesy_gedi.metrics.clustering import adjusted_mutual_information

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import Run, nothing_but
+from command_runs import TINY, Run, nothing_but
 
 from nesy_gedi.reports import inspection as inspecting
 
@@ -18,6 +18,29 @@ from nesy_gedi.reports import inspection as inspecting
 def copy(finished_run: Path) -> Path:
     """A finished run of the test's own."""
     return Path(shutil.copytree(finished_run, "run"))
+
+
+SLIPPING = """
+nn(digit_net, [X], D, [0..9]) :: digit(X, D).
+t(_) :: silent.
+say(X, D) :- digit(X, D), \\+ silent.
+say(X, nothing) :- silent.
+"""
+
+
+def test_learned_probabilities_are_told(run: Run, write: Callable[[str, str], Path]) -> None:
+    recipe = Path(__file__).parents[2].joinpath("programs", "addition.toml").read_text(encoding="utf-8")
+    write("say.toml", recipe.replace("addition(X, Y, Sum)", "say(X, W)"))
+    trained = run("train", write("say.pl", SLIPPING), *TINY, "--quiet", "--out", "run")
+    assert trained.code == 0, trained.err
+    (told,) = [line for line in trained.out.splitlines() if "learned:" in line]
+    outcome = run("inspect", "run", "--device", "cpu")
+    assert told in outcome.out.splitlines()
+    document = run("inspect", "run", "--device", "cpu", "--json").document
+    ((clause, probabilities),) = document["learned"].items()
+    assert told == f"  learned: {clause}: {', '.join(f'{p:.4f}' for p in probabilities)}"
+    for page in ("report.html", "inspect.html"):
+        assert "Learned probabilities" in Path("run", page).read_text(encoding="utf-8")
 
 
 def test_the_verdict_the_symbols_and_the_report(run: Run, copy: Path) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, assign
 from nesy_gedi.logic.formula import Not
+from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.reasoner import LOG_PROBABILITY_FLOOR, Reasoner
+from nesy_gedi.logic.reasoner import Reasoner
 
 TOLERANCE = 1e-9
 """Absolute, in nats: the same sums of at most a few hundred terms in another order, in double precision."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from worlds import Built, Table, built_formulas, false_sums, literal_table, new_formula, to_circuit, truth_tables
 
 from nesy_gedi.logic import hybrid
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.compilation import compile_form
 from nesy_gedi.logic.forms import read_form
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, Literal, Or
@@ -19,7 +20,6 @@ from nesy_gedi.logic.hybrid import Extract, extract_circuit
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.queries import answer_queries
 from nesy_gedi.logic.reasoner import Reasoner
-from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
 
 

@@ -9,7 +9,7 @@ import torch
 from reasoning import column, reasoner
 from tolerances import EXACT, SINGLE
 
-from nesy_gedi.logic.reasoner import nll
+from nesy_gedi.logic.likelihood import nll
 
 
 class TestLearned:

@@ -12,9 +12,10 @@ from reasoning import COLOURS, column, reasoner, rows
 from tolerances import EXACT, GRADIENT, SINGLE
 
 from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, ProgramError, UsageError
+from nesy_gedi.logic.likelihood import HALF_SUM_TOLERANCE, LOG_PROBABILITY_FLOOR, check_rows, nll
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.queries import answer_queries
-from nesy_gedi.logic.reasoner import HALF_SUM_TOLERANCE, LOG_PROBABILITY_FLOOR, Reasoner, check_rows, nll
+from nesy_gedi.logic.reasoner import Reasoner
 
 DIGIT = "nn(net, [X], D, [0..9]) :: digit(X, D).\n"
 ADDITION = DIGIT + "addition(X, Y, S) :- digit(X, A), digit(Y, B), S is A + B."

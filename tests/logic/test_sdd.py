@@ -11,10 +11,11 @@ from hypothesis import given
 from worlds import Built, built_formulas, false_sums, new_formula, to_circuit, truth_tables
 
 from nesy_gedi.errors import BudgetError
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, Not
 from nesy_gedi.logic.hybrid import extract_circuit
 from nesy_gedi.logic.negation import Negation
-from nesy_gedi.logic.sdd import Budget, SddCompiler
+from nesy_gedi.logic.sdd import SddCompiler
 from nesy_gedi.logic.structure import find_violations
 
 

@@ -11,11 +11,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.formula import FALSE, TRUE, And, Formula, Literal, Not, Or, Truth, Variable
 from nesy_gedi.logic.formula import Constant as Number
 from nesy_gedi.logic.hybrid import extract_circuit
-from nesy_gedi.logic.sdd import Budget
 from nesy_gedi.logic.structure import find_violations
 
 Table = np.ndarray
