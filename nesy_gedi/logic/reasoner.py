@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Collection, Mapping
 from functools import reduce
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 
 from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
-from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
+from nesy_gedi.logic.engines import DEFAULT, Engine, Request, find_engine
 from nesy_gedi.logic.forms import QueryForm, read_form
-from nesy_gedi.logic.formula import TRUE, Constant, Learned, Neural, values_of
+from nesy_gedi.logic.formula import TRUE, Constant, Neural, values_of
 from nesy_gedi.logic.parameters import LearnedProbabilities
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.sdd import Budget
@@ -40,13 +41,15 @@ class NeuralInput(NamedTuple):
 
 
 class Reasoner(nn.Module):
-    """Exact inference for one query form, batch-wide and differentiable.
+    """Inference for one query form, batch-wide and differentiable.
 
     Args:
         program: a DeepProbLog program.
         form: for example ``"addition(X, Y, Sum)"``.
         slots: which variables of the form are images; found from the program when not given.
         cache: where to look up and keep the circuit; pass ``None`` to make it anew.
+        engine: what evaluates the circuit: ``exact``, or a peer, ``klay`` or ``deepproblog``; see
+            :mod:`nesy_gedi.logic.engines`.
         validate: check at every call that rows sum to one.
 
     Attributes:
@@ -58,6 +61,7 @@ class Reasoner(nn.Module):
         UsageError: the form does not fit the program.
         ProgramError: grounding failed.
         BudgetError: the circuit is too large.
+        EngineError: there is no such engine, its package is missing, or it cannot answer this form.
     """
 
     _constants: Tensor
@@ -70,12 +74,15 @@ class Reasoner(nn.Module):
         slots: Collection[str] | None = None,
         cache: GroundingCache | None = None,
         budget: Budget | None = None,
+        engine: str = DEFAULT,
         validate: bool = True,
     ) -> None:
         super().__init__()
+        find_engine(engine)  # before what takes long
         self.program = program
         self.form = form if isinstance(form, QueryForm) else read_form(program, form, slots)
         self.validate = validate
+        self.engine = engine
         self.circuit: Circuit = compile_form(program, self.form, cache=cache, budget=budget)
         self._set_up(self.circuit)
 
@@ -87,6 +94,7 @@ class Reasoner(nn.Module):
         made.program = program
         made.form = QueryForm("query", (), ())
         made.validate = True
+        made.engine = DEFAULT
         made.circuit = circuit
         made._set_up(circuit)
         return made
@@ -114,26 +122,29 @@ class Reasoner(nn.Module):
         for group, what in enumerate(self.program.parameters):
             first[(group,)] = rows
             rows += len(what.heads)
-        constants: dict[Constant, int] = {}
-
-        def row_of(variable: int, value: int) -> int:
-            weight = circuit.formula.variables[variable].weights[value]
-            if isinstance(weight, Neural):
-                return first[weight.network, weight.inputs] + weight.entry
-            if isinstance(weight, Learned):
-                return first[(weight.group,)] + weight.entry
-            assert isinstance(weight, Constant)
-            return rows + constants.setdefault(weight, len(constants))
-
-        # Every constant must have its row before the plan fixes how many there are.
-        for number in mentioned:
-            for value in range(len(circuit.formula.variables[number].weights)):
-                row_of(number, value)
-        self._plan = Plan(circuit.formula, roots, row_of, rows + len(constants))
-        self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
+        # What the program itself states comes last.
+        stated = [w for number in mentioned for w in circuit.formula.variables[number].weights if type(w) is Constant]
+        constants = {weight: k for k, weight in enumerate(dict.fromkeys(stated))}
+        self._request = Request(self.program, self.form, circuit, tuple(roots), first, constants, rows + len(constants))
+        self._evaluate_with(self.engine)
         logs = [constant.log() for constant in constants]
         self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64).reshape(-1, 1), persistent=False)
         self._index = {answer: k for k, answer in enumerate(self.answers)}
+
+    def _evaluate_with(self, engine: str) -> None:
+        self.engine = engine
+        self._engine = find_engine(engine)(self._request)
+        self._engines: dict[torch.device, Engine] = {torch.device("cpu"): self._engine}
+
+    def with_engine(self, engine: str) -> Reasoner:
+        """The same circuit, with the same learned probabilities, evaluated by another engine.
+
+        Raises:
+            EngineError: as for a new reasoner.
+        """
+        other = copy.copy(self)
+        other._evaluate_with(engine)
+        return other
 
     def forward(self, log_p: Tensor | Mapping[object, Tensor], *, batch: int | None = None) -> Tensor:
         """Log-probability of every answer.
@@ -174,12 +185,12 @@ class Reasoner(nn.Module):
         rows = [block.to(dtype).T for block in blocks]
         rows += [self.learned(g, dtype)[:, None].expand(-1, size) for g in range(len(self.program.parameters))]
         rows.append(self._constants.to(dtype).expand(-1, size))
-        return self._plan_on(like.device)(torch.cat(rows)).T
+        return self._engine_on(like.device)(torch.cat(rows)).T
 
     @property
     def depth(self) -> int:
         """Levels of the circuit: how many steps an evaluation takes one after the other."""
-        return self._plan.depth
+        return self._engine.depth
 
     def index(self, answer: object) -> int:
         """The column of ``answer``.
@@ -215,10 +226,10 @@ class Reasoner(nn.Module):
         """
         return nll(self(log_p), target)
 
-    def _plan_on(self, device: torch.device) -> Plan:
-        if device not in self._plans:
-            self._plans[device] = self._plan.to(device)
-        return self._plans[device]
+    def _engine_on(self, device: torch.device) -> Engine:
+        if device not in self._engines:
+            self._engines[device] = self._engine.to(device)
+        return self._engines[device]
 
     def _collect(self, log_p: Tensor | Mapping[object, Tensor]) -> list[Tensor]:
         if isinstance(log_p, Tensor):
