@@ -11,20 +11,24 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.errors import BudgetError, EngineError, did_you_mean
+from nesy_gedi.logic.engines import UnknownAnswerError
 from nesy_gedi.logic.reasoner import NeuralInput, Reasoner
 
 PEERS = ("deepproblog", "exact", "klay")
 """Engines that are exact, so that any two of them must agree."""
 
 TOLERANCE = 1e-6
-"""Probabilities and gradients of two engines may differ by so much, absolute: double precision leaves far less, single
-precision, in which learned probabilities are kept, a little less."""
+"""Probabilities and gradients of two engines may differ by so much of the largest one of the same answer: double
+precision leaves far less, single precision, in which learned probabilities are kept, a little less."""
+
+SMALLEST = 1e-30
+"""Below this, what is largest is taken for zero, and differences count as they are over it."""
 
 ROWS = 4
 """Random distributions that are compared: in the last but one, some symbols are impossible; in the last, all are certain."""
 
 MAX_ANSWERS = 200
-"""Gradients are compared for so many answers at most, evenly spread."""
+"""So many answers are compared at most, evenly spread."""
 
 SECONDS = 60.0
 """A comparison may take so long by default."""
@@ -38,7 +42,7 @@ class Gap:
     """The largest difference of its kind.
 
     Attributes:
-        size: absolute; infinite where one side is NaN.
+        size: as a share of the largest value, or gradient, that the answer has in any row; infinite where one side is NaN.
         answer: as text.
         row: number of the distribution, None for the gradient of a learned probability, which sums over them.
     """
@@ -54,13 +58,13 @@ class Check:
 
     Attributes:
         engine, peer: their names.
-        answers: number of answers whose gradients were compared; probabilities of all were.
+        answers: number of answers that were compared.
         of: number of answers.
         rows: distributions.
         value, gradient: the largest differences of probabilities, and of their gradients with respect to the networks'
             logits and to learned probabilities' logits.
-        unknown: what one side alone says, where that is why they disagree.
-        stopped: whether time ran out before all these gradients were compared.
+        unknown: what is said of an answer that one side alone derives; nothing else was compared then.
+        stopped: whether time ran out before all that should have been were.
     """
 
     engine: str
@@ -77,6 +81,22 @@ class Check:
     @property
     def agrees(self) -> bool:
         return not self.unknown and self.value.size <= self.tolerance and self.gradient.size <= self.tolerance
+
+    def sentences(self) -> list[str]:
+        """The result in words."""
+        if self.unknown:
+            return [f"{self.engine} and {self.peer} disagree: {self.unknown}"]
+        verdict = "agree within" if self.agrees else "disagree by more than"
+        what = f"{self.answers} of {self.of} answers on {self.rows} random distributions"
+        lines = [f"{self.engine} and {self.peer} {verdict} {self.tolerance:g}: {what}"]
+        for name, gap in (("probabilities", self.value), ("gradients", self.gradient)):
+            place = f", answer {gap.answer}" if gap.answer else ""
+            row = f", distribution {gap.row + 1}" if gap.row is not None else ""
+            lines.append(f"largest difference of {name}: {gap.size:.2g}{place}{row}")
+        if self.answers < self.of:
+            why = "time ran out" if self.stopped else f"at most {self.answers} are, evenly spread"
+            lines.append(f"not all answers were compared: {why}")
+        return lines
 
     def document(self) -> dict[str, Any]:
         """For JSON; a difference that is infinite is null."""
@@ -122,44 +142,60 @@ def check(
         peer: name of the other engine.
         rows: distributions, at least two: see ``ROWS``.
         seed: of the distributions.
-        seconds: no further gradient is compared after these. What one engine does at once is not cut short.
-        max_answers: whose gradients are compared.
+        seconds: no further answer is compared after these. What an engine does at once is not cut short, but a
+            BudgetError that a timer raises meanwhile ends the comparison in the same way.
+        max_answers: that are compared.
 
     Raises:
         EngineError: the peer is missing, or cannot answer this form.
-        BudgetError: the time is over before a single gradient was compared.
+        BudgetError: the time is over before a single answer was compared.
     """
     deadline = time.monotonic() + seconds
     other = reasoner.with_engine(find_peer(peer))
     logits = random_logits(reasoner.inputs, rows, seed)
     inputs = log_probabilities(logits)
     names = (reasoner.engine, peer)
-    try:
-        own, reference = (each(inputs, batch=rows).exp() for each in (reasoner, other))
-    except EngineError as error:
-        if not hasattr(error, "probability"):
-            raise
-        of = len(reasoner.answers)
-        gap = Gap(float(error.probability), str(getattr(error, "answer", "")))
-        return Check(*names, 0, of, rows, gap, Gap(), unknown=error.message)
-    asked = spread(len(reasoner.answers), max_answers)
     leaves = [*logits.values(), *reasoner.learned.parameters()]
-    value = largest(own, reference, reasoner.answers)
-    gradient, done = Gap(), 0
-    for column in asked:
-        if time.monotonic() > deadline:
-            break
-        found = gradient_gap(own[:, column], reference[:, column], leaves, rows)
-        if found.size > gradient.size:
-            gradient = Gap(found.size, reasoner.answers[column], found.row)
-        done += 1
+    value, gradient, done = Gap(), Gap(), 0
+    asked = spread(len(reasoner.answers), max_answers)
+    whole = _Columns(other, inputs, rows)
+    own = reasoner(inputs, batch=rows).exp()
+    try:
+        for column in asked:
+            if time.monotonic() > deadline:
+                break
+            answer, reference = reasoner.answers[column], whole(column)
+            value = max(value, _value_gap(own[:, column], reference, answer), key=_size)
+            gradient = max(gradient, _gradient_gap(own[:, column], reference, leaves, answer), key=_size)
+            done += 1
+    except BudgetError:  # raised from outside, while an answer was under way
+        if not done:
+            raise
+    except UnknownAnswerError as error:
+        gap = Gap(error.probability, error.answer)
+        return Check(*names, done, len(reasoner.answers), rows, gap, gradient, unknown=error.message)
     if not done:
         raise BudgetError(
-            f"{seconds:g} s were over before a gradient could be compared",
+            f"{seconds:g} s were over before an answer could be compared",
             where=f"check with {peer}",
             hint="allow more seconds, or ask a smaller query form",
         )
     return Check(*names, done, len(reasoner.answers), rows, value, gradient, stopped=done < len(asked))
+
+
+class _Columns:
+    """Probabilities (rows,) of one answer after the other; all are computed at once where the engine does so anyway."""
+
+    def __init__(self, reasoner: Reasoner, inputs: Mapping[object, Tensor], rows: int) -> None:
+        self.reasoner, self.inputs, self.rows = reasoner, inputs, rows
+        self.all: Tensor | None = None
+
+    def __call__(self, column: int) -> Tensor:
+        if self.all is None:
+            if (one := self.reasoner.alone(self.inputs, column, batch=self.rows)) is not None:
+                return one.exp()
+            self.all = self.reasoner(self.inputs, batch=self.rows).exp()
+        return self.all[:, column]
 
 
 def random_logits(inputs: Sequence[NeuralInput], rows: int, seed: int) -> Logits:
@@ -184,25 +220,30 @@ def log_probabilities(logits: Logits) -> dict[object, Tensor]:
     return {(item.network, *item.slots): x.log_softmax(1) for item, x in logits.items()}
 
 
-def largest(own: Tensor, reference: Tensor, answers: Sequence[str]) -> Gap:
-    """The largest difference of two tables (rows, answers), NaN counted as infinite."""
-    gaps = _gaps(own, reference)
-    if not gaps.numel():
-        return Gap()
-    row, column = divmod(int(gaps.argmax()), gaps.shape[1])
-    return Gap(float(gaps[row, column]), answers[column], row)
+def largest_gaps(own: Tensor, reference: Tensor, leaves: Sequence[Tensor], answers: Sequence[str]) -> tuple[Gap, Gap]:
+    """The largest differences of two tables of probabilities (rows, answers), and of the gradients of their columns."""
+    value, gradient = Gap(), Gap()
+    for column, answer in enumerate(answers):
+        both = own[:, column], reference[:, column]
+        value = max(value, _value_gap(*both, answer), key=_size)
+        gradient = max(gradient, _gradient_gap(*both, leaves, answer), key=_size)
+    return value, gradient
 
 
-def gradient_gap(own: Tensor, reference: Tensor, leaves: Sequence[Tensor], rows: int) -> Gap:
-    """The largest difference of the gradients of two columns (rows,) with respect to ``leaves``, those with ``rows``
-    rows row by row."""
-    pairs = zip(leaves, *(_gradients(column, leaves) for column in (own, reference)), strict=True)
+def _value_gap(own: Tensor, reference: Tensor, answer: str) -> Gap:
+    gaps = _gaps(own, reference, _scale([own, reference]))
+    return Gap(float(gaps.max()), answer, int(gaps.argmax())) if gaps.numel() else Gap()
+
+
+def _gradient_gap(own: Tensor, reference: Tensor, leaves: Sequence[Tensor], answer: str) -> Gap:
+    """Of the gradients of two columns (rows,) with respect to logits (rows, K) and vectors that all rows share."""
+    both = [_gradients(column, leaves) for column in (own, reference)]
+    scale = _scale([gradient for each in both for gradient in each])
     found = Gap()
-    for leaf, one, other in pairs:
-        gaps = _gaps(one, other)
-        by_row = gaps.dim() == 2 and len(gaps) == rows and leaf.requires_grad and leaf.dim() == 2
+    for one, other in zip(*both, strict=True):
+        gaps = _gaps(one, other, scale)
         if gaps.numel() and float(gaps.max()) > found.size:
-            found = Gap(float(gaps.max()), row=int(gaps.max(1).values.argmax()) if by_row else None)
+            found = Gap(float(gaps.max()), answer, int(gaps.amax(1).argmax()) if gaps.dim() == 2 else None)
     return found
 
 
@@ -210,7 +251,7 @@ def spread(count: int, limit: int) -> list[int]:
     """At most ``limit`` of ``count`` numbers, the first and the last among them."""
     if count <= limit:
         return list(range(count))
-    return [round(k * (count - 1) / (limit - 1)) for k in range(limit)]
+    return [round(k * (count - 1) / max(limit - 1, 1)) for k in range(limit)]
 
 
 def _gradients(column: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -220,5 +261,16 @@ def _gradients(column: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
     return torch.autograd.grad(column.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
 
 
-def _gaps(one: Tensor, other: Tensor) -> Tensor:
-    return (one.detach().double() - other.detach().double()).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
+def _scale(tensors: Sequence[Tensor]) -> float:
+    """The largest finite entry, at least ``SMALLEST``."""
+    largest = [float(x.detach().abs().nan_to_num(nan=0.0, posinf=0.0).max()) for x in tensors if x.numel()]
+    return max([SMALLEST, *largest])
+
+
+def _gaps(one: Tensor, other: Tensor, scale: float) -> Tensor:
+    gaps = (one.detach().double() - other.detach().double()).abs() / scale
+    return gaps.nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def _size(gap: Gap) -> float:
+    return gap.size

@@ -14,12 +14,13 @@ from deepproblog.model import Model
 from deepproblog.network import Network
 from deepproblog.query import Query
 from deepproblog.semiring.graph_semiring import GraphSemiring
+from problog.formula import LogicFormula
 from problog.logic import AnnotatedDisjunction, Constant, Term
 from torch import Tensor, nn
 
 from nesy_gedi.errors import EngineError, NesyGediError
 from nesy_gedi.logic.compilation import answer_text
-from nesy_gedi.logic.engines import Request
+from nesy_gedi.logic.engines import Request, UnknownAnswerError
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import TRUE
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, Program, heads_of
@@ -69,20 +70,33 @@ class DeepProbLogEngine:
     def __getitem__(self, key: tuple[Constant, Constant]) -> Tensor:
         return self._images[int(key[0]), int(key[1])]
 
+    def goals(self) -> dict[str, list[Term]]:
+        """The goals that ask for each answer alone, usually one, by deepproblog's own grounding."""
+        found: dict[str, list[Term]] = {}
+        with contextlib.redirect_stdout(sys.stderr):
+            grounded = self.model.solver.engine.ground(Query(self._goal), label=LogicFormula.LABEL_QUERY)
+        for term, node in grounded.queries():
+            if node is not None and term.is_ground():
+                found.setdefault(answer_text(self.form, term), []).append(term)
+        return found
+
     def __call__(
-        self, images: Mapping[str, Tensor], answer: Mapping[str, str] | None = None, *, batch: int = 1
+        self, images: Mapping[str, Tensor], answer: Mapping[str, str] | Term | None = None, *, batch: int = 1
     ) -> list[dict[str, Tensor]]:
         """Probabilities of the answers of each query.
 
         Args:
             images: slot -> images, shape ``(batch, ...)``.
-            answer: values for the outputs, so that only this answer is asked for.
+            answer: values for the outputs, or one of :meth:`goals`, so that only this answer is asked for.
             batch: number of queries, for a form without slots.
 
         Returns:
             For each query answer -> probability (a scalar with gradient).
         """
-        goal = self._goal if answer is None else self._goal.apply({k: _constant(v) for k, v in answer.items()})
+        if answer is None or isinstance(answer, Term):
+            goal = self._goal if answer is None else answer
+        else:
+            goal = self._goal.apply({k: _constant(v) for k, v in answer.items()})
         size = len(next(iter(images.values()))) if images else batch
         queries = []
         for item in range(size):
@@ -145,16 +159,35 @@ class DeepProbLogPeer:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._answers = {answer: k for k, answer in enumerate(request.circuit.answers)}
         self._asked: Tensor = torch.empty(0)
         _refuse_what_it_cannot(request)
         with self._errors():
             self._engine = DeepProbLogEngine(request.program, request.form, self._distribute)
+            self._goals = self._engine.goals()
+        for answer, goals in self._goals.items():
+            if len(goals) > 1:  # whether they exclude each other is not known here
+                raise EngineError(
+                    f"deepproblog keeps apart what reads the same, the answer {answer}", where=self._where, hint=INSTEAD
+                )
 
     def to(self, device: torch.device) -> DeepProbLogPeer:
         return self
 
     def __call__(self, log_p: Tensor) -> Tensor:
+        answers = self._request.circuit.answers
+        return self._logs(log_p, None, answers)
+
+    def alone(self, log_p: Tensor, column: int) -> Tensor:
+        """Log-probability (batch,) of one answer, (inputs, batch) given: nothing is grounded and computed for others."""
+        for stranger in self._goals.keys() - set(self._request.circuit.answers):
+            self._logs(log_p, stranger, ())
+        answer = self._request.circuit.answers[column]
+        if answer not in self._goals:
+            return log_p.new_full((log_p.shape[1],), -torch.inf)
+        return self._logs(log_p, answer, (answer,))[0]
+
+    def _logs(self, log_p: Tensor, asked: str | None, answers: Sequence[str]) -> Tensor:
+        """Log-probabilities (answers, batch) where ``asked`` alone or all are asked for."""
         p = log_p.cpu().exp()
         again = None
         if not (p.requires_grad and torch.is_grad_enabled()):
@@ -164,16 +197,16 @@ class DeepProbLogPeer:
             p[self._request.first[(group,)] + head, 0]
             for group, what in enumerate(self._request.program.parameters)
             for head, learned in enumerate(what.learned)
-            if learned
+            if learned and p.shape[1]
         ]
         # An image is the pair (slot, query), by which what is said about it is found.
-        slots = enumerate(self._request.form.slots)
         numbers = torch.arange(p.shape[1])
+        slots = enumerate(self._request.form.slots)
         images = {slot: torch.stack([torch.full_like(numbers, k), numbers], 1) for k, slot in slots}
         with self._errors():
-            found = self._engine(images, batch=p.shape[1])
-        columns = [self._column(answers, p) for answers in found]
-        result = torch.stack(columns, 1) if columns else p.new_empty(len(self._answers), 0)
+            found = self._engine(images, None if asked is None else self._goals[asked][0], batch=p.shape[1])
+        columns = [self._column(each, answers, p) for each in found]
+        result = torch.stack(columns, 1) if columns else p.new_empty(len(answers), 0)
         if again is not None:
             result = result[:, again]
         # The logarithm of a zero has an infinite slope; an impossible answer hands on nothing.
@@ -181,12 +214,13 @@ class DeepProbLogPeer:
         logs = torch.where(possible, torch.where(possible, result, 1.0).log(), -torch.inf)
         return logs.to(log_p.device)
 
-    def _column(self, answers: Mapping[str, Tensor], p: Tensor) -> Tensor:
-        for answer, probability in answers.items():
-            if answer not in self._answers and (value := float(probability.detach())) > 0.0:
-                raise UnknownAnswerError(answer, value, self._where)
-        zero = p.new_zeros(())
-        return torch.stack([answers[a].to(p.dtype) if a in answers else zero for a in self._answers])
+    def _column(self, found: Mapping[str, Tensor], answers: Sequence[str], p: Tensor) -> Tensor:
+        known = set(answers)
+        for answer, probability in found.items():
+            if answer not in known and (value := float(probability.detach())) > 0.0:
+                raise UnknownAnswerError("deepproblog", answer, value, self._request)
+        none = p.new_zeros(())
+        return torch.stack([found.get(answer, none).to(p.dtype) for answer in answers]) if answers else p.new_empty(0)
 
     def _distribute(self, network: str, *images: Tensor) -> Tensor:
         """What the inputs say about images, each a pair (slot, query)."""
@@ -214,23 +248,6 @@ class DeepProbLogPeer:
             raise EngineError(
                 f"deepproblog fails: {type(error).__name__}: {error}", where=self._where, hint=INSTEAD
             ) from error
-
-
-class UnknownAnswerError(EngineError):
-    """deepproblog derives an answer that the circuit does not have.
-
-    Attributes:
-        answer, probability: what it derives.
-    """
-
-    def __init__(self, answer: str, probability: float, where: str) -> None:
-        super().__init__(
-            f"deepproblog gives the answer {answer} the probability {probability:.6g}; the exact engine does not derive it",
-            where=where,
-            hint="this is a disagreement of the two engines: please report the program",
-        )
-        self.answer = answer
-        self.probability = probability
 
 
 def _refuse_what_it_cannot(request: Request) -> None:

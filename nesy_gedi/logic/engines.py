@@ -78,6 +78,23 @@ class Request:
         return self.rows - len(self.constants) + self.constants[weight]
 
 
+class UnknownAnswerError(EngineError):
+    """An engine that grounds the program by itself derives an answer that the circuit does not have.
+
+    Attributes:
+        answer, probability: what it derives.
+    """
+
+    def __init__(self, engine: str, answer: str, probability: float, request: Request) -> None:
+        super().__init__(
+            f"{engine} gives the answer {answer} a probability of {probability:.6g}, and the circuit has no such answer",
+            where=f"{request.program.source.name}, {request.form.text}",
+            hint="one of the two is wrong: please report the program",
+        )
+        self.answer = answer
+        self.probability = probability
+
+
 EngineMaker = Callable[[Request], Engine]
 
 

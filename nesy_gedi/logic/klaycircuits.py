@@ -74,7 +74,7 @@ class KlayEngine:
     @property
     def depth(self) -> int:
         """Layers of all stages."""
-        layers = [list(module.layers.children()) for module in self._modules]  # type: ignore[union-attr, operator]
+        layers = [list(module.layers.children()) for module in self._modules]  # type: ignore[union-attr]
         return sum(map(len, layers))
 
     def to(self, device: torch.device) -> KlayEngine:

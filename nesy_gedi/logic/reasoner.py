@@ -175,7 +175,17 @@ class Reasoner(nn.Module):
         roots = self._roots(log_p, batch)
         return roots.new_zeros(len(roots)) if self.circuit.evidence == TRUE else roots[:, -1]
 
+    def alone(self, log_p: Tensor | Mapping[object, Tensor], column: int, *, batch: int | None = None) -> Tensor | None:
+        """One column of what :meth:`forward` returns, where the engine can leave out the others; else None."""
+        one = getattr(self._engine, "alone", None)
+        return None if one is None else one(self._rows(log_p, batch), column)
+
     def _roots(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
+        rows = self._rows(log_p, batch)
+        return self._engine_on(rows.device)(rows).T
+
+    def _rows(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
+        """What an engine is given: log-probabilities (inputs, batch) of all that is known, stated and learned."""
         blocks = self._collect(log_p)
         # Where the circuit asks no network, what was given still says how many rows are wanted.
         given = blocks or ([log_p] if isinstance(log_p, Tensor) else list(log_p.values()))
@@ -185,7 +195,7 @@ class Reasoner(nn.Module):
         rows = [block.to(dtype).T for block in blocks]
         rows += [self.learned(g, dtype)[:, None].expand(-1, size) for g in range(len(self.program.parameters))]
         rows.append(self._constants.to(dtype).expand(-1, size))
-        return self._engine_on(like.device)(torch.cat(rows)).T
+        return torch.cat(rows)
 
     @property
     def depth(self) -> int:
