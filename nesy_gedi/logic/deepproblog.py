@@ -190,7 +190,7 @@ class DeepProbLogPeer:
         """Log-probabilities (answers, batch) where ``asked`` alone or all are asked for."""
         p = log_p.cpu().exp()
         again = None
-        if not (p.requires_grad and torch.is_grad_enabled()):
+        if p.numel() and not (p.requires_grad and torch.is_grad_enabled()):
             p, again = p.unique(dim=1, return_inverse=True)
         self._asked = p
         self._engine.learned = [
