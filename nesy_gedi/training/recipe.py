@@ -217,13 +217,12 @@ class Recipe:
             ``assignment``: the same without what follows the assignment. ``auto``: ``clusters`` where answers are few.
         query: the query form.
         slots: which of its variables are network inputs; found from the program when empty.
-        engine: what evaluates the circuit; see :mod:`nesy_gedi.logic.engines`.
         seed: initial weights, validation split, training queries and their order. Test queries never depend on it.
+        engine: what evaluates the circuit; see :mod:`nesy_gedi.logic.engines`.
     """
 
     query: str = ""
     slots: tuple[str, ...] = ()
-    engine: str = DEFAULT
     seed: int = 0
     method: str = "auto"
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -232,6 +231,7 @@ class Recipe:
     pretraining: PretrainingRecipe = field(default_factory=PretrainingRecipe)
     cotraining: CotrainingRecipe = field(default_factory=CotrainingRecipe)
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
+    engine: str = DEFAULT
 
 
 POSITIVE = {
