@@ -18,12 +18,12 @@ BACKENDS = (
     ("torchvision", "torchvision", "data sets", True),
     ("problog", "problog", "grounding", True),
     ("pysdd", "pysdd.sdd", "knowledge compilation", True),
-    ("deepproblog", "deepproblog.model", "reference engine", True),
+    ("deepproblog", "deepproblog.model", "--engine deepproblog, ground --check", True),
     ("scikit-learn", "sklearn", "bundled digits, metrics", True),
     ("lightning-fabric", "lightning_fabric", "devices and precision", True),
     ("safetensors", "safetensors", "checkpoints", True),
     ("matplotlib", "matplotlib", "reports", True),
-    ("klaycircuits", "klay", "optional circuit backend", False),
+    ("klaycircuits", "klay", "--engine klay, ground --check", False),
 )
 
 

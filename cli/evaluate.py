@@ -15,6 +15,7 @@ from nesy_gedi.cli.results import print_result
 @click.argument("run", type=click.Path(path_type=Path))
 @options.data_options
 @options.encoder
+@options.engine
 @options.device
 @options.trust
 @options.as_json
@@ -24,6 +25,7 @@ def evaluate(
     data_dir: Path | None,
     download: bool,
     encoders: tuple[str, ...],
+    engine: str | None,
     device: str,
     trust: bool,
     as_json: bool,
@@ -38,6 +40,7 @@ def evaluate(
         download=download,
         device=device,
         encoders=options.read_encoders(encoders),
+        engine=engine,
         trusted=trust,
     )
     if as_json:

@@ -1,11 +1,34 @@
-"""Ctrl-C: finish the step, save, stop; twice: stop at once."""
+"""Ctrl-C: finish the step, save, stop; twice: stop at once. And work that has taken too long."""
 
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from nesy_gedi.cli.output import print_status
+from nesy_gedi.errors import NesyGediError
+
+
+@contextmanager
+def stop_after(seconds: float, error: NesyGediError) -> Iterator[None]:
+    """Raise ``error`` inside the block once it has taken so long; where the system has no timers, never."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class StopOnce:

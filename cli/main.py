@@ -43,7 +43,7 @@ for command in (train, pretrain, evaluate, inspect, shortcuts, diagnose, ground,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 3 a check found a disagreement, 130 interrupted."""
     # Before torch starts its threads: they would spin at every barrier, and where another process has one of two cores,
     # waiting in turns makes training several times slower than sleeping does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -21,6 +21,9 @@ OBJECTIVES = (
 )
 """Names for the help, which must come without the second that importing the objectives takes; a test compares them."""
 
+ENGINES = ("deepproblog", "exact", "klay")
+"""The same for engines."""
+
 OVERRIDES = "pretraining.overrides"
 """The table of a recipe whose keys are those of a pretraining's recipe."""
 
@@ -38,6 +41,9 @@ download = click.option("--download", is_flag=True, help="Fetch the data set whe
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 trust = click.option("--trust", is_flag=True, help="Let a program or a recipe load files and Python modules.")
 query = click.option("--query", metavar="FORM", help='Query form, for example "addition(X, Y, Sum)".')
+engine = click.option(
+    "--engine", metavar="NAME", help=f"What evaluates the circuit: {', '.join(ENGINES)} (see docs/engine.md)."
+)
 seed = click.option(
     "--seed", type=click.IntRange(min=0), help="Initial weights, validation split, training queries and their order."
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("program", required=False)
 @options.data_options
 @options.query
+@options.engine
 @options.run_options
 @options.seed
 @click.option(
@@ -63,6 +64,7 @@ def train(
     data_dir: Path | None,
     download: bool,
     query: str | None,
+    engine: str | None,
     out: Path | None,
     force: bool,
     resume: Path | None,
@@ -92,6 +94,7 @@ def train(
         settings,
         encoders,
         query=query,
+        engine=engine,
         seed=seed,
         method=method,
         cotraining__objective=objective,

@@ -45,6 +45,10 @@ class RecipeError(UsageError):
     """A recipe (TOML) has an unknown key, a wrong type or an impossible value."""
 
 
+class EngineError(UsageError):
+    """An engine that does not exist, whose package is missing, or that cannot answer what is asked of it."""
+
+
 class ProgramError(NesyGediError):
     """A logic program cannot be parsed or grounded."""
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from nesy_gedi.concepts.bounds import AnswerBounds
 from nesy_gedi.concepts.observations import UNKNOWN, Input, Labels, Observations, Unknown
 from nesy_gedi.errors import DataError, DistributionError, UsageError, did_you_mean
-from nesy_gedi.logic.likelihood import check_rows
-from nesy_gedi.logic.reasoner import NeuralInput, Reasoner
+from nesy_gedi.logic.distributions import NeuralInput, check_rows
+from nesy_gedi.logic.reasoner import Reasoner
 
 LogProbabilities = Mapping[tuple[str, ...], Tensor]
 """(network, slot, ...) -> log-probabilities (n, c)."""

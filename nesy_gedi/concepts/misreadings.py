@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nesy_gedi.concepts.assignment import Maps
 from nesy_gedi.errors import DataError, UsageError
-from nesy_gedi.logic.reasoner import NeuralInput, Reasoner
+from nesy_gedi.logic.distributions import NeuralInput
+from nesy_gedi.logic.reasoner import Reasoner
 
 UNSEEN = -1
 """Stands in a map for a symbol that training has neither shown nor told: it may be read as anything."""

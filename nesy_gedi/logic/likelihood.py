@@ -1,4 +1,4 @@
-"""What goes into a reasoner and what is learned from what comes out: rows that are distributions, observed answers."""
+"""The likelihood of observed answers, which is what is learned from."""
 
 from __future__ import annotations
 
@@ -8,34 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nesy_gedi.errors import DistributionError
-
-ROW_SUM_TOLERANCE = 1e-3
-"""How far a row of probabilities may sum from one; for half precision it is ``HALF_SUM_TOLERANCE`` times epsilon."""
-
-HALF_SUM_TOLERANCE = 4
-"""Kept in half precision, log-probabilities down to -16 are off by four epsilon at most."""
-
 LOG_PROBABILITY_FLOOR = -100.0
 """Stands for log 0 in a loss, so that the loss of an impossible answer is finite."""
-
-
-def check_rows(log_p: Tensor, name: str) -> None:
-    """Refuse rows that are not distributions.
-
-    Raises:
-        DistributionError: a row holds NaN or does not sum to one.
-    """
-    exact = log_p.dtype in (torch.float32, torch.float64)
-    tolerance = ROW_SUM_TOLERANCE if exact else HALF_SUM_TOLERANCE * torch.finfo(log_p.dtype).eps
-    sums = (log_p.detach() if exact else log_p.detach().float()).exp().sum(-1)
-    wrong = ~((sums - 1.0).abs() <= tolerance)
-    if bool(wrong.any()):
-        raise DistributionError(
-            f"a row of probabilities sums to {float(sums[wrong][0]):.6g}, not 1",
-            where=f"network {name}",
-            hint="end the network with log_softmax, or declare what it returns (logits, probabilities)",
-        )
 
 
 def nll(log_answers: Tensor, target: Tensor) -> Tensor:

@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, UsageError, did_you_mean
+from nesy_gedi.errors import AnswerError, NesyGediWarning, UsageError, did_you_mean
 from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.choices import choices_of
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
+from nesy_gedi.logic.distributions import NeuralInput, collect
+from nesy_gedi.logic.engines import DEFAULT, Engine, Request, find_engine
 from nesy_gedi.logic.explanations import Explanation, explain
 from nesy_gedi.logic.folding import fold_constants
 from nesy_gedi.logic.forms import QueryForm, read_form
-from nesy_gedi.logic.formula import TRUE, Constant, Learned, Neural, values_of
-from nesy_gedi.logic.likelihood import check_rows, nll
+from nesy_gedi.logic.formula import TRUE, Constant, Neural, values_of
+from nesy_gedi.logic.likelihood import nll
 from nesy_gedi.logic.parameters import LearnedProbabilities
 from nesy_gedi.logic.posteriors import posterior
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.sampling import holding, sample_worlds
 
 
-class NeuralInput(NamedTuple):
-    """What a reasoner asks of a network: its distribution over ``domain`` for the images in ``slots``."""
-
-    network: str
-    slots: tuple[str, ...]
-    domain: tuple[str, ...]
-
-
 class Reasoner(nn.Module):
-    """Exact inference for one query form, batch-wide and differentiable.
+    """Inference for one query form, batch-wide and differentiable.
 
     Args:
         program: a DeepProbLog program.
         form: for example ``"addition(X, Y, Sum)"``.
         slots: which variables of the form are images; found from the program when not given.
         cache: where to look up and keep the circuit; pass ``None`` to make it anew.
+        engine: what evaluates the circuit: ``exact``, or a peer, ``klay`` or ``deepproblog``; see
+            :mod:`nesy_gedi.logic.engines`.
         validate: check at every call that rows sum to one.
 
     Attributes:
@@ -57,6 +54,7 @@ class Reasoner(nn.Module):
         UsageError: the form does not fit the program.
         ProgramError: grounding failed.
         BudgetError: the circuit is too large.
+        EngineError: there is no such engine, its package is missing, or it cannot answer this form.
     """
 
     _constants: Tensor
@@ -69,12 +67,15 @@ class Reasoner(nn.Module):
         slots: Collection[str] | None = None,
         cache: GroundingCache | None = None,
         budget: Budget | None = None,
+        engine: str = DEFAULT,
         validate: bool = True,
     ) -> None:
         super().__init__()
+        find_engine(engine)  # before what takes long
         self.program = program
         self.form = form if isinstance(form, QueryForm) else read_form(program, form, slots)
         self.validate = validate
+        self.engine = engine
         self.circuit: Circuit = compile_form(program, self.form, cache=cache, budget=budget)
         self._set_up(self.circuit)
 
@@ -86,6 +87,7 @@ class Reasoner(nn.Module):
         made.program = program
         made.form = QueryForm("query", (), ()) if form is None else form
         made.validate = True
+        made.engine = DEFAULT
         made.circuit = circuit
         made._set_up(circuit)
         return made
@@ -95,7 +97,8 @@ class Reasoner(nn.Module):
         self.learned = LearnedProbabilities(self.program.parameters)
         roots = [*circuit.roots, *([circuit.evidence] if circuit.evidence != TRUE else [])]
         # What depends on constants alone is computed now; the choices that a world consists of are all of them.
-        folded, folded_roots = fold_constants(circuit.formula, roots)
+        formula, folded_roots = fold_constants(circuit.formula, roots)
+        folded = replace(circuit, formula=formula, roots=tuple(folded_roots[: len(circuit.roots)]))
         # Only what the circuit mentions is asked for: an image that cannot change the answer needs no network.
         mentioned = list(values_of(reduce(or_, (circuit.formula.scopes[root] for root in roots), 0)))
         used = {
@@ -115,29 +118,38 @@ class Reasoner(nn.Module):
         for group, what in enumerate(self.program.parameters):
             first[(group,)] = rows
             rows += len(what.heads)
-        constants: dict[Constant, int] = {}
-
-        def row_of(variable: int, value: int) -> int:
-            weight = folded.variables[variable].weights[value]
-            if isinstance(weight, Neural):
-                return first[weight.network, weight.inputs] + weight.entry
-            if isinstance(weight, Learned):
-                return first[(weight.group,)] + weight.entry
-            assert isinstance(weight, Constant)
-            return rows + constants.setdefault(weight, len(constants))
-
-        # Every constant must have its row before the plan fixes how many there are.
-        for number in [*mentioned, *range(len(circuit.formula.variables), len(folded.variables))]:
-            for value in range(len(folded.variables[number].weights)):
-                row_of(number, value)
+        # What the program itself states comes last.
+        stated = [
+            w
+            for number in [*mentioned, *range(len(circuit.formula.variables), len(formula.variables))]
+            for w in formula.variables[number].weights
+            if isinstance(w, Constant)
+        ]
+        constants = {weight: k for k, weight in enumerate(dict.fromkeys(stated))}
+        rows += len(constants)
+        self._request = Request(self.program, self.form, folded, tuple(folded_roots), first, constants, rows)
+        self._evaluate_with(self.engine)
         self.choices, self._choice_circuit = choices_of(
-            circuit, [(item.network, item.slots) for item in self.inputs], mentioned, row_of
+            circuit, [(item.network, item.slots) for item in self.inputs], mentioned, self._request.row_of
         )
-        self._plan = Plan(folded, folded_roots, row_of, rows + len(constants))
-        self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
         logs = [constant.log() for constant in constants]
         self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64), persistent=False)
         self._index = {answer: k for k, answer in enumerate(self.answers)}
+
+    def _evaluate_with(self, engine: str) -> None:
+        self.engine = engine
+        self._engine = find_engine(engine)(self._request)
+        self._engines: dict[torch.device, Engine] = {torch.device("cpu"): self._engine}
+
+    def with_engine(self, engine: str) -> Reasoner:
+        """The same circuit, with the same learned probabilities, evaluated by another engine.
+
+        Raises:
+            EngineError: as for a new reasoner.
+        """
+        other = copy.copy(self)
+        other._evaluate_with(engine)
+        return other
 
     def forward(self, log_p: Tensor | Mapping[object, Tensor], *, batch: int | None = None) -> Tensor:
         """Log-probability of every answer.
@@ -167,6 +179,11 @@ class Reasoner(nn.Module):
         """Log-probability of the program's evidence, shape ``(batch,)``; zero where it states none."""
         roots = self._roots(log_p, batch)
         return roots.new_zeros(len(roots)) if self.circuit.evidence == TRUE else roots[:, -1]
+
+    def alone(self, log_p: Tensor | Mapping[object, Tensor], column: int, *, batch: int | None = None) -> Tensor | None:
+        """One column of what :meth:`forward` returns, where the engine can leave out the others; else None."""
+        one = getattr(self._engine, "alone", None)
+        return None if one is None else one(self._rows(log_p, batch), column)
 
     def explain(
         self, log_p: Tensor | Mapping[object, Tensor], target: Tensor | int | None = None, *, batch: int | None = None
@@ -255,18 +272,20 @@ class Reasoner(nn.Module):
 
     def _roots(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
         blocks, size, dtype = self._blocks(log_p, batch)
-        return self._plan_on(blocks[0].device).of_blocks(blocks, size, dtype)
+        engine = self._engine_on(blocks[0].device)
+        if isinstance(engine, Plan):
+            return engine.of_blocks(blocks, size, dtype)
+        return engine(_joined(blocks, size, dtype)).T
 
     def _rows(self, log_p: Tensor | Mapping[object, Tensor], batch: int | None) -> Tensor:
         """Log-probabilities of the circuit's inputs, shape (inputs, batch)."""
-        blocks, size, dtype = self._blocks(log_p, batch)
-        return torch.cat([(b.T if b.dim() == 2 else b[:, None].expand(-1, size)).to(dtype) for b in blocks])
+        return _joined(*self._blocks(log_p, batch))
 
     def _blocks(
         self, log_p: Tensor | Mapping[object, Tensor], batch: int | None
     ) -> tuple[list[Tensor], int, torch.dtype]:
         """The circuit's inputs as :meth:`Plan.of_blocks` takes them, how many rows, and the number type to compute in."""
-        blocks = self._collect(log_p)
+        blocks = collect(self.inputs, log_p, where=self.form.text, validate=self.validate)
         # Where the circuit asks no network, what was given still says how many rows are wanted.
         given = blocks or ([log_p] if isinstance(log_p, Tensor) else list(log_p.values()))
         size = given[0].shape[0] if given else (batch or 1)
@@ -278,7 +297,7 @@ class Reasoner(nn.Module):
     @property
     def depth(self) -> int:
         """Levels of the circuit: how many steps an evaluation takes one after the other."""
-        return self._plan.depth
+        return self._engine.depth
 
     def index(self, answer: object) -> int:
         """The column of ``answer``.
@@ -314,56 +333,12 @@ class Reasoner(nn.Module):
         """
         return nll(self(log_p), target)
 
-    def _plan_on(self, device: torch.device) -> Plan:
-        if device not in self._plans:
-            self._plans[device] = self._plan.to(device)
-        return self._plans[device]
+    def _engine_on(self, device: torch.device) -> Engine:
+        if device not in self._engines:
+            self._engines[device] = self._engine.to(device)
+        return self._engines[device]
 
-    def _collect(self, log_p: Tensor | Mapping[object, Tensor]) -> list[Tensor]:
-        if isinstance(log_p, Tensor):
-            if log_p.dim() == 2 and len(self.inputs) == 1:
-                log_p = log_p[:, None]
-            if log_p.dim() != 3 or log_p.shape[1] != len(self.inputs):
-                raise DistributionError(
-                    f"expected log-probabilities of shape (batch, {len(self.inputs)}, K), found {tuple(log_p.shape)}",
-                    where=self.form.text,
-                )
-            for k, item in enumerate(self.inputs):
-                self._check(item, log_p.detach()[:, k], log_p)
-            return [log_p.flatten(1)] if self.inputs else []
-        found = [self._lookup(log_p, item) for item in self.inputs]
-        for item, tensor in zip(self.inputs, found, strict=True):
-            self._check(item, tensor, found[0])
-        return found
 
-    def _lookup(self, log_p: Mapping[object, Tensor], item: NeuralInput) -> Tensor:
-        full = (item.network, *item.slots)
-        if full in log_p:
-            return log_p[full]
-        short = item.slots[0] if len(item.slots) == 1 else item.slots
-        if short in log_p:
-            if sum(other.slots == item.slots for other in self.inputs) > 1:
-                raise UsageError(
-                    f"several networks read {', '.join(item.slots)}", where=self.form.text, hint=f"use the key {full}"
-                )
-            return log_p[short]
-        raise DistributionError(
-            f"no distribution of {item.network} for {', '.join(item.slots)}",
-            where=self.form.text,
-            hint=f"given: {', '.join(str(key) for key in log_p)}",
-        )
-
-    def _check(self, item: NeuralInput, tensor: Tensor, first: Tensor) -> None:
-        name = f"{item.network}({', '.join(item.slots)})"
-        if tensor.dim() != 2 or tensor.shape[1] != len(item.domain):
-            raise DistributionError(
-                f"network {item.network} has {tensor.shape[-1] if tensor.dim() else 0} outputs, its domain has "
-                f"{len(item.domain)} symbols: expected log-probabilities of shape (batch, {len(item.domain)}), found "
-                f"{tuple(tensor.shape)}",
-                where=name,
-                hint="make the network's last layer as wide as the domain in the program",
-            )
-        if tensor.shape[0] != first.shape[0]:
-            raise DistributionError(f"batch of {tensor.shape[0]} beside a batch of {first.shape[0]}", where=name)
-        if self.validate:
-            check_rows(tensor, name)
+def _joined(blocks: Sequence[Tensor], batch: int, dtype: torch.dtype) -> Tensor:
+    """The inputs that :meth:`Plan.of_blocks` takes as one tensor, (inputs, batch)."""
+    return torch.cat([(b.T if b.dim() == 2 else b[:, None].expand(-1, batch)).to(dtype) for b in blocks])

@@ -9,6 +9,7 @@ from typing import Any
 
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
+from nesy_gedi.logic.engines import DEFAULT, find_engine
 from nesy_gedi.objectives import find_objective
 from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, default_hint, read_recipe
 
@@ -217,6 +218,7 @@ class Recipe:
         query: the query form.
         slots: which of its variables are network inputs; found from the program when empty.
         seed: initial weights, validation split, training queries and their order. Test queries never depend on it.
+        engine: what evaluates the circuit; see :mod:`nesy_gedi.logic.engines`.
     """
 
     query: str = ""
@@ -229,6 +231,7 @@ class Recipe:
     pretraining: PretrainingRecipe = field(default_factory=PretrainingRecipe)
     cotraining: CotrainingRecipe = field(default_factory=CotrainingRecipe)
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
+    engine: str = DEFAULT
 
 
 POSITIVE = {
@@ -302,11 +305,14 @@ def _impossible(recipe: Recipe) -> Iterator[Fault]:
         path = tuple(key.split("."))
         if (value := _value(recipe, path)) not in valid:
             yield path, f"{key} cannot be {value}; {did_you_mean(value, valid)}"
+    named: list[tuple[tuple[str, ...], Callable[[str], object], str]] = [(("engine",), find_engine, recipe.engine)]
     if recipe.cotraining.objective:
+        named.append((("cotraining", "objective"), find_objective, recipe.cotraining.objective))
+    for path, find, name in named:
         try:
-            find_objective(recipe.cotraining.objective)
+            find(name)
         except UsageError as error:
-            yield ("cotraining", "objective"), f"{error.message}; {error.hint}"
+            yield path, f"{error.message}; {error.hint}"
     for name, network in recipe.networks.items():
         for key in ("features", "width", "clusters"):
             if (value := getattr(network, key)) < 0:

@@ -101,7 +101,9 @@ class Task:
             raise RecipeError(
                 "no query form", where=program.source.name, hint='say what is asked: --query "addition(X, Y, Sum)"'
             )
-        self.reasoner = Reasoner(program, recipe.query, slots=recipe.slots or None, cache=cache, validate=False)
+        self.reasoner = Reasoner(
+            program, recipe.query, slots=recipe.slots or None, cache=cache, engine=recipe.engine, validate=False
+        )
         for item in self.reasoner.inputs:
             if len(item.slots) != 1 or item.slots[0] not in self.reasoner.form.slots:
                 raise RecipeError(

@@ -232,6 +232,7 @@ def evaluate(
     download: bool = False,
     device: str = "auto",
     encoders: Mapping[str, str] | None = None,
+    engine: str | None = None,
     trusted: bool = False,
 ) -> Trained:
     """Measure a run's best weights on the test split of its own data, or of another data set with the same images.
@@ -240,9 +241,11 @@ def evaluate(
         path: the run folder.
         source: data set in place of the run's.
         encoders: network -> encoder in place of the run's; naming it again lets its Python be imported.
+        engine: what evaluates the circuit, in place of the run's.
         trusted: let the run's program and its encoders load files and Python modules.
 
     Raises:
+        EngineError: there is no such engine, its package is missing, or it cannot answer the run's query form.
         RunError: no run, a damaged checkpoint, or another program.
         DataError: images of another shape.
     """
@@ -254,7 +257,7 @@ def evaluate(
     for name, spec in (encoders or {}).items():
         own = recipe.networks.get(name, NetworkRecipe())
         recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
-    recipe = adopt_pretrained(recipe)
+    recipe = adopt_pretrained(recipe if engine is None else replace(recipe, engine=engine))
     chosen = choose_device(device)
     fabric = make_fabric(chosen, recipe.training.precision)
     task = Task(program, recipe, cache=GroundingCache())

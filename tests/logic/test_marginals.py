@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bridge import log_probabilities, random_logits
 from fuzzing import examples
 from hypothesis import given, note
 from hypothesis import strategies as st
-from reasoning import COLOURS, rows
+from reasoning import COLOURS, log_probabilities, random_logits, rows
 from test_random_programs import neural_programs
 from tolerances import EXACT, GRADIENT
 from torch import Tensor

@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-from bridge import log_probabilities, random_logits
 from enumeration import Case, cases, enumerate_reasoner
 from fuzzing import examples
 from hypothesis import given, note
 from hypothesis import strategies as st
-from reasoning import COLOURS, reasoner, rows
+from reasoning import COLOURS, log_probabilities, random_logits, reasoner, rows
 from test_random_programs import neural_programs
 from tolerances import EXACT, GRADIENT
 

@@ -12,7 +12,8 @@ from reasoning import COLOURS, column, reasoner, rows
 from tolerances import EXACT, GRADIENT, SINGLE
 
 from nesy_gedi.errors import AnswerError, DistributionError, NesyGediWarning, ProgramError, UsageError
-from nesy_gedi.logic.likelihood import HALF_SUM_TOLERANCE, LOG_PROBABILITY_FLOOR, check_rows, nll
+from nesy_gedi.logic.distributions import HALF_SUM_TOLERANCE, check_rows
+from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR, nll
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.queries import answer_queries
 from nesy_gedi.logic.reasoner import Reasoner

@@ -54,6 +54,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         query = "f(X, Y)"
         slots = ["X"]
         seed = 7
+        engine = "klay"
         data = { source = "shapes", train = 1, validation = 2, test = 3, support = ["a", "b"], any_order = true, outside = 4 }
         networks.a_net.attribute = "colour"
         networks.a_net.classes = ["x", "y"]
@@ -81,6 +82,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
             "b_net": NetworkRecipe(encoder="m:f", head="none", features=5, output="probabilities", observed=True),
         },
         training=TrainingRecipe(4, 5, 1.0, 0.5, "bf16-mixed"),
+        engine="klay",
     )
     assert type(recipe.training.learning_rate) is float
 
