@@ -62,9 +62,7 @@ class AnswerWork(Work):
         self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float
     ) -> Mapping[str, float | Tensor]:
         queries = self.splits.train
-        loss = train_step(
-            self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled, pieces=self.pieces
-        )
+        loss = train_step(self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled, self.pieces)
         return {"loss": loss}
 
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
@@ -89,7 +87,6 @@ def train_step(
     fabric: Fabric,
     clock: Clock,
     labelled: Mapping[str, Labelled] | None = None,
-    *,
     pieces: Pieces | None = None,
 ) -> Tensor:
     """One step on a batch of queries and all labelled images (on the device); the time is booked on ``network`` and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import torch
 import torch.distributed as dist
@@ -35,7 +36,7 @@ FAILURE_SECONDS = 3.0
 
 _FAILURE, _SEEN = "nesy-gedi/failure", "nesy-gedi/failure-seen"
 
-_CHILD = "from nesy_gedi.training.launching import take_part; take_part()"
+_CHILD = "import sys; from nesy_gedi.training.launching import take_part; sys.exit(take_part())"
 
 
 def launched_by_others() -> tuple[int, int] | None:
@@ -45,6 +46,12 @@ def launched_by_others() -> tuple[int, int] | None:
     except (KeyError, ValueError):
         return None
     return (rank, count) if count > 1 else None
+
+
+def follows_another() -> bool:
+    """Whether this process is one of several that torchrun has started, and not the first."""
+    found = launched_by_others()
+    return found is not None and found[0] > 0
 
 
 @contextmanager
@@ -193,8 +200,8 @@ class _Child:
         return lines[-1].strip() if lines else ""
 
 
-def take_part() -> NoReturn:
-    """What a process does that :class:`_Child` has started."""
+def take_part() -> int:
+    """What a process does that :class:`_Child` has started; its exit code."""
     from nesy_gedi.training.following import follow  # what follows needs this module
 
     job = json.loads(sys.stdin.buffer.readline())
@@ -213,21 +220,15 @@ def take_part() -> NoReturn:
                 _report(store, processes, error)
                 raise
     except NesyGediError:
-        _leave(1)
-    _leave(0)
+        return 1
+    return 0
 
 
 def _end_with_the_first() -> None:
     """Standard input ends when the first process does, even if it is killed."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):
         pass
-    os._exit(1)
-
-
-def _leave(code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # without waiting for the thread that reads
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _report(store: dist.Store, processes: Processes, error: BaseException) -> None:

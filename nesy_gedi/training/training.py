@@ -106,6 +106,8 @@ def train(
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
     given = _Given(device, data_dir, download, out, force, resume, trusted_encoders)
+    if recipe.method != "auto":  # which is known when it is planned
+        check_shared(recipe.method, devices)
     with start(devices, device) as processes:
         if processes.first:
             return _train(program, recipe, given, processes, listener or Listener(), stop)
