@@ -174,7 +174,10 @@ class Reasoner(nn.Module):
         rows = [block.to(dtype).T for block in blocks]
         rows += [self.learned(g, dtype)[:, None].expand(-1, size) for g in range(len(self.program.parameters))]
         rows.append(self._constants.to(dtype).expand(-1, size))
-        return self._plan_on(like.device)(torch.cat(rows)).T
+        inputs = torch.cat(rows)
+        if inputs.shape[1] == 0:  # there is nothing to evaluate, and nothing's gradient is nothing
+            return inputs.sum(0)[:, None].expand(0, len(self._plan.roots))
+        return self._plan_on(like.device)(inputs).T
 
     @property
     def depth(self) -> int:
@@ -212,6 +215,9 @@ class Reasoner(nn.Module):
 
         Returns:
             A scalar in nats, finite: an impossible answer costs ``-LOG_PROBABILITY_FLOOR``.
+
+        Raises:
+            DistributionError: as :meth:`forward`, or a batch without any query.
         """
         return nll(self(log_p), target)
 
@@ -288,7 +294,13 @@ def check_rows(log_p: Tensor, name: str) -> None:
 
 
 def nll(log_answers: Tensor, target: Tensor) -> Tensor:
-    """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite."""
+    """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite.
+
+    Raises:
+        DistributionError: a batch without any query.
+    """
+    if len(target) == 0:
+        raise DistributionError("the batch holds no query: there is no mean loss", hint="leave empty batches out")
     observed = log_answers.gather(1, target[:, None])
     # Only the impossible is capped: an answer that is merely improbable must still teach.
     return -torch.where(observed == -torch.inf, LOG_PROBABILITY_FLOOR, observed).mean()
