@@ -44,6 +44,7 @@ def test_interrupted_run_continues_to_the_same_end(run: Run, start: Start, numbe
     resumed = run("train", "--resume", "my run", "--quiet", "--json")
     assert resumed.code == 0, resumed.err
     whole = run(*LONG[:-1], "whole", "--quiet", "--json")
+    assert whole.code == 0, whole.err
     assert resumed.document["metrics"] == whole.document["metrics"]
     epochs = [len(Path(name, "metrics.jsonl").read_text(encoding="utf-8").splitlines()) for name in ("my run", "whole")]
     assert epochs == [30, 30]
