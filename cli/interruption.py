@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from types import FrameType
+from typing import ParamSpec
 
-from nesy_gedi.cli.output import print_status
+from nesy_gedi.cli.output import exit_code, print_status
 from nesy_gedi.errors import NesyGediError
+
+P = ParamSpec("P")
 
 
 @contextmanager
@@ -60,3 +67,40 @@ class StopOnce:
             raise KeyboardInterrupt
         self.asked = True
         print_status("stopping after this step (Ctrl-C again stops at once) ...")
+
+
+def follows_another() -> bool:
+    """Whether torchrun, or something like it, has started this process beside a first one."""
+    if "WORLD_SIZE" not in os.environ:
+        return False
+    from nesy_gedi.training import launching  # takes a second, as torch does
+
+    return launching.follows_another()
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """:class:`StopOnce`; a process beside the first leaves it to that one, which tells the others."""
+    if not follows_another():
+        with StopOnce() as stop:
+            yield stop
+        return
+    for number in StopOnce.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    yield lambda: False
+
+
+def first_process_speaks(command: Callable[P, None]) -> Callable[P, None]:
+    """Let a process beside the first end without a word: the first says what has failed."""
+
+    @wraps(command)
+    def quietly(*arguments: P.args, **named: P.kwargs) -> None:
+        if not follows_another():
+            return command(*arguments, **named)
+        warnings.simplefilter("ignore")
+        try:
+            return command(*arguments, **named)
+        except NesyGediError as error:
+            sys.exit(exit_code(error))
+
+    return quietly

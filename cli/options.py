@@ -39,6 +39,13 @@ data_dir = click.option(
 )
 download = click.option("--download", is_flag=True, help="Fetch the data set when it is missing.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+devices = click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that share each step, on as many GPUs where --device is one.",
+)
 trust = click.option("--trust", is_flag=True, help="Let a program or a recipe load files and Python modules.")
 query = click.option("--query", metavar="FORM", help='Query form, for example "addition(X, Y, Sum)".')
 engine = click.option(

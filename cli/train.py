@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nesy_gedi.cli import options
-from nesy_gedi.cli.interruption import StopOnce
+from nesy_gedi.cli.interruption import first_process_speaks, follows_another, stopping
 from nesy_gedi.cli.output import print_json
 from nesy_gedi.cli.results import print_result
 from nesy_gedi.errors import UsageError
@@ -52,12 +52,14 @@ if TYPE_CHECKING:
 )
 @options.settings
 @options.device
+@options.devices
 @options.trust
 @click.option(
     "--dry-run", is_flag=True, help="Parse, ground, compile, run one batch and show what is planned; write nothing."
 )
 @options.as_json
 @options.quiet
+@first_process_speaks
 def train(
     program: str | None,
     source: str | None,
@@ -77,6 +79,7 @@ def train(
     labels: tuple[str, ...],
     settings: tuple[str, ...],
     device: str,
+    devices: int,
     trust: bool,
     dry_run: bool,
     as_json: bool,
@@ -122,20 +125,23 @@ def train(
         )
         print_json(document) if as_json else click.echo(_dry_run_text(document))
         return
-    with StopOnce() as stop:
+    with stopping() as stop:
         trained = training.train(
             chosen,
             recipe,
             data_dir=data_dir,
             download=download,
             device=device,
+            devices=devices,
             out=out,
             force=force,
             resume=resume,
             trusted_encoders=trusted,
-            listener=make_listener(quiet),
+            listener=make_listener(quiet or follows_another()),
             stop=stop,
         )
+    if follows_another():
+        return
     write_report(trained)
     if as_json:
         print_json(trained.document)

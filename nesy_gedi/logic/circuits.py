@@ -234,7 +234,7 @@ class _Evaluate(torch.autograd.Function):
                 children = values.index_select(0, run.children)
                 for factor in run.factors:
                     children += values.index_select(0, factor)
-                children = children.view(-1, run.arity, batch)
+                children = children.view(run.stop - run.start, run.arity, batch)
                 out = values[run.start : run.stop]
                 edges = None if weights is None or run.kind == "and" else weights[run.edge_range].view_as(children)
                 if run.kind == "and":
@@ -290,7 +290,8 @@ def _gather_gradients(plan: Plan, gradient: Tensor, roots: Tensor, weights: Tens
     edges = total[plan.rows : plan.rows + plan.edges]
     for level in reversed(plan.levels):
         for gather in level.gathers:
-            terms = total.index_select(0, gather.terms).view(-1, gather.arity, batch)
+            terms = total.index_select(0, gather.terms)
+            terms = terms.view(len(gather.terms) // gather.arity, gather.arity, batch)
             if gather.arity == 1 and gather.rows is None:
                 total[gather.start : gather.stop] = terms[:, 0]
             elif gather.rows is None:
@@ -299,7 +300,7 @@ def _gather_gradients(plan: Plan, gradient: Tensor, roots: Tensor, weights: Tens
                 total[gather.rows] = terms.sum(1)
         for block in level.blocks:
             if block.kind != "and":
-                weight = weights[block.edge_range].view(-1, block.arity, batch)
+                weight = weights[block.edge_range].view(block.stop - block.start, block.arity, batch)
                 own = total[block.start : block.stop].unsqueeze(1)
                 torch.mul(weight, own, out=edges[block.edge_range].view_as(weight))
     return total

@@ -8,12 +8,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nesy_gedi.errors import DistributionError
+
 LOG_PROBABILITY_FLOOR = -100.0
 """Stands for log 0 in a loss, so that the loss of an impossible answer is finite."""
 
 
 def nll(log_answers: Tensor, target: Tensor) -> Tensor:
-    """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite."""
+    """Mean negative log-likelihood in nats of ``target`` (batch,) under ``log_answers`` (batch, answers), finite.
+
+    Raises:
+        DistributionError: a batch without any query.
+    """
+    if len(target) == 0:
+        raise DistributionError("the batch holds no query: there is no mean loss", hint="leave empty batches out")
     result: Tensor = _MeanNll.apply(log_answers, target)
     return result
 

@@ -21,6 +21,8 @@ class LearnedProbabilities(nn.Module):
     def __init__(self, groups: Sequence[ParameterGroup]) -> None:
         super().__init__()
         self.groups = tuple(groups)
+        # What is known of a group by number, device and type: made once, as a GPU is waited for where numbers go to it.
+        self._known: dict[tuple[int, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         self.logits = nn.ParameterList()
         for group in self.groups:
             free = [max(group.heads[k], SMALLEST_PROBABILITY) for k in self._free(group)]
@@ -37,8 +39,14 @@ class LearnedProbabilities(nn.Module):
         free = self._free(what)
         fixed = sum(p for k, p in enumerate(what.heads) if k not in free)
         shares = torch.log_softmax(self.logits[group].to(dtype), 0) + math.log(max(1.0 - fixed, SMALLEST_PROBABILITY))
-        result = shares.new_tensor([math.log(p) if p else -math.inf for p in what.heads])
-        return result.index_copy(0, torch.tensor(free, device=result.device), shares)
+        key = (group, shares.device, dtype)
+        if key not in self._known:
+            result = torch.tensor(
+                [math.log(p) if p else -math.inf for p in what.heads], device=shares.device, dtype=dtype
+            )
+            self._known[key] = result, torch.tensor(free, device=shares.device)
+        result, places = self._known[key]
+        return result.index_copy(0, places, shares)
 
     def probabilities(self) -> dict[str, list[float]]:
         """Current probabilities by the text of the clause, the last for "none of its heads"; for reports."""

@@ -330,6 +330,9 @@ class Reasoner(nn.Module):
 
         Returns:
             A scalar in nats, finite: an impossible answer costs ``-LOG_PROBABILITY_FLOOR``.
+
+        Raises:
+            DistributionError: as :meth:`forward`, or a batch without any query.
         """
         return nll(self(log_p), target)
 

@@ -121,7 +121,7 @@ class Perception(nn.Module):
         """Whatever ``network()`` returns; once it has worked, whatever it raises is an error of ours."""
         try:
             return network()
-        except NesyGediError:
+        except (NesyGediError, torch.OutOfMemoryError):  # the second is no fault of the encoder
             raise
         except Exception as error:  # whatever the user's encoder raises
             if not self._has_worked:  # who makes it knows its name, and what images there are

@@ -43,6 +43,9 @@ class Objective(nn.Module, ABC):
     """Whether the projection is the logits of a linear head, whose clusters have a prior: they may be symbols."""
     unranked: ClassVar[frozenset[str]] = frozenset()
     """Terms that are left out when the losses of two runs are compared."""
+    refuses_nan: bool = True
+    """Whether :meth:`terms` looks for values that are not finite, for which a GPU is waited for. Where False, the terms are
+    not finite either, and whoever reads them must look."""
 
     def __init__(self, *, clusters: int | None = None, width: int | None = None) -> None:
         super().__init__()
@@ -146,6 +149,8 @@ class Objective(nn.Module, ABC):
                     where=self.name,
                     hint="make all outputs from the same images",
                 )
+        if not self.refuses_nan:
+            return
         # The largest magnitude is infinite or NaN as soon as one value is; one answer from the device for all outputs.
         finite = [torch.linalg.vector_norm(x.detach(), torch.inf).isfinite() for pair in outputs.values() for x in pair]
         if not bool(torch.stack(finite).all()):

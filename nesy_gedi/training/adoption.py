@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +96,21 @@ def _adopt(name: str, network: NetworkRecipe) -> NetworkRecipe:
         normalisation=own.normalisation,
         weights=str(path.resolve()),
     )
+
+
+def refuse_to_replace_weights(weights: Mapping[str, str], path: Path) -> None:
+    """What networks begin from must not lie in the run at ``path``, which a new one replaces.
+
+    Args:
+        weights: network -> the file that it begins from, empty where there is none.
+
+    Raises:
+        RunError: it does.
+    """
+    for name, file in weights.items():
+        if file and Path(file).resolve().is_relative_to(path.resolve()):
+            raise RunError(
+                f"the pretraining of {name} lies in the folder that the run would replace: {file}",
+                where=str(path),
+                hint="choose another --out",
+            )

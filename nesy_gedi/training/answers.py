@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive, validate
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Optimisation, Work
+from nesy_gedi.training.memory import Pieces
+from nesy_gedi.training.processes import ALONE, Processes, processes_of
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.task import LEARNED, OBJECTIVE, Task
 
@@ -37,11 +40,14 @@ class AnswerWork(Work):
     ) -> None:
         self.task = task
         self.networks = networks
-        self.splits = splits
+        # Where the networks are: images that go there step by step would be waited for.
+        there = replace(splits.train.images, images=splits.train.images.images.to(device))
+        self.splits = replace(splits, train=replace(splits.train, images=there))
         self.device = device
         self.labelled = {name: each.to(device) for name, each in (labelled or {}).items()}
         self.settings: Optimisation = task.recipe.training
         self.seed = task.recipe.seed
+        self.pieces = Pieces("queries", "training.batch_size")
 
     def __len__(self) -> int:
         return len(self.splits.train)
@@ -52,9 +58,11 @@ class AnswerWork(Work):
     def train(self) -> None:
         self.networks.train()
 
-    def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
+    def step(
+        self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float
+    ) -> Mapping[str, float | Tensor]:
         queries = self.splits.train
-        loss = train_step(self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled)
+        loss = train_step(self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled, self.pieces)
         return {"loss": loss}
 
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
@@ -79,26 +87,39 @@ def train_step(
     fabric: Fabric,
     clock: Clock,
     labelled: Mapping[str, Labelled] | None = None,
-) -> float:
+    pieces: Pieces | None = None,
+) -> Tensor:
     """One step on a batch of queries and all labelled images (on the device); the time is booked on ``network`` and
-    ``logic``, what went before on ``other``.
+    ``logic``, what went before on ``other``. Nothing is read back from the device.
+
+    Args:
+        rows: of the whole batch, of which each of several processes takes its part.
+        pieces: in how many pieces memory allows it to be computed.
 
     Returns:
         The mean negative log-likelihood in nats of the observed answers, and of the labels where there are some, before
-        the step.
+        the step; this process's part of it.
     """
     clock.lap("other")
-    optimizer.zero_grad()
-    looking = Looking(networks, labelled or {})
-    log_p = perceive(task, looking, queries, rows, fabric.device)
-    clock.lap("network")
-    loss, surrogate = answer_loss(task, log_p, queries, rows)
-    clock.lap("logic")
-    fabric.backward(surrogate + looking.label_loss())
+    processes = processes_of(fabric)
+
+    def part(own: Tensor, number: int, count: int) -> Tensor:
+        share = len(own) / len(rows)
+        looking = Looking(networks, labelled or {}, processes, (number, count))
+        log_p = perceive(task, looking, queries, own, fabric.device)
+        clock.lap("network")
+        loss, surrogate = answer_loss(task, log_p, queries, own)
+        clock.lap("logic")
+        labels = looking.label_loss()
+        fabric.backward(share * surrogate + labels)
+        return share * loss + labels.detach()
+
+    losses = (pieces or Pieces("queries", "training.batch_size")).run(
+        processes.part(rows), part, optimizer.zero_grad, processes
+    )
     optimizer.step()
-    value = float(loss + looking.label_loss().detach())
     clock.lap("network")
-    return value
+    return torch.stack(losses).sum()
 
 
 class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
@@ -108,11 +129,21 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
     Args:
         networks: name -> images (n, ...) to log-probabilities (n, K), or to those of members (M, n, K).
         labelled: on the same device.
+        processes: of which each looks at its part of the labelled images.
+        piece: which of how many pieces of the batch this is, and of the labelled images with it.
     """
 
-    def __init__(self, networks: nn.ModuleDict, labelled: Mapping[str, Labelled]) -> None:
+    def __init__(
+        self,
+        networks: nn.ModuleDict,
+        labelled: Mapping[str, Labelled],
+        processes: Processes = ALONE,
+        piece: tuple[int, int] = (0, 1),
+    ) -> None:
         self.networks = networks
         self.labelled = labelled
+        self.processes = processes
+        self.piece = piece
         self.losses: list[Tensor] = []
 
     def __getitem__(self, name: str) -> Callable[[Tensor], Tensor]:
@@ -121,9 +152,15 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
             if told is None:
                 return self.look(name, images)
             told = told.some()
-            log_p = self.look(name, torch.cat([images, told.images]))
+            number, count = self.piece
+            shown, symbols = (
+                self.processes.part(each).tensor_split(count)[number] for each in (told.images, told.symbols)
+            )
+            log_p = self.look(name, torch.cat([images, shown]))
             asked, known = log_p.tensor_split([len(images)], -2)
-            self.losses.append(nll(known.flatten(0, -2), told.symbols.expand(known.shape[:-1]).flatten()))
+            if len(symbols):
+                loss = nll(known.flatten(0, -2), symbols.expand(known.shape[:-1]).flatten())
+                self.losses.append(loss * (len(symbols) / len(told)))
             return asked
 
         return run
@@ -140,8 +177,8 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
         return len(self.networks)
 
     def label_loss(self) -> Tensor:
-        """Mean negative log-likelihood of the labels in nats, over members too, summed over networks; 0 where there are
-        none."""
+        """Mean negative log-likelihood of the labels in nats, over members too, summed over networks: this part of it; 0
+        where there are none."""
         return torch.stack(self.losses).sum() if self.losses else torch.zeros(())
 
 
@@ -156,7 +193,9 @@ def answer_loss(task: Task, log_p: Mapping[str, Tensor], queries: Queries, rows:
     """
     device = next(iter(log_p.values())).device
     cut = {name: block.detach().requires_grad_() for name, block in log_p.items()}
-    loss = task.reasoner.nll(task.observe(cut, queries.observed[rows]), queries.answers[rows].to(device))
+    # Small enough to go there without being waited for.
+    observed, target = (each[rows].to(device, non_blocking=True) for each in (queries.observed, queries.answers))
+    loss = task.reasoner.nll(task.observe(cut, observed), target)
     learned = list(task.reasoner.parameters())
     gradients = torch.autograd.grad(loss, [*cut.values(), *learned], allow_unused=True)
     pairs = zip([*log_p.values(), *learned], gradients, strict=True)

@@ -20,8 +20,8 @@ from nesy_gedi.training.answers import AnswerWork, Looking, answer_loss
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive
 from nesy_gedi.training.labels import Labelled
-from nesy_gedi.training.loop import Diverged, Optimisation
-from nesy_gedi.training.losses import objective_terms, total_losses
+from nesy_gedi.training.loop import Optimisation
+from nesy_gedi.training.losses import DIVERGED, add_terms
 from nesy_gedi.training.methods import Method, make_objective
 from nesy_gedi.training.pretrain_recipe import StageRecipe
 from nesy_gedi.training.priors import cotraining_priors
@@ -93,6 +93,7 @@ class CotrainingWork(AnswerWork):
     """
 
     section = "cotraining"
+    largest = DIVERGED
 
     settings: Optimisation
 
@@ -120,6 +121,7 @@ class CotrainingWork(AnswerWork):
         for name in task.networks:
             perception = cast("Perception", networks[name].module)
             objective = _objective(task, name, priors.get(name))
+            objective.refuses_nan = False  # the loop looks at the loss
             self.cotrained[name] = Cotrained(perception, objective, self.cotraining).to(fabric.device)
         self.decoder = make_decoder(task, self.images)
         self.live = {name: fabric.setup_module(each) for name, each in self.cotrained.items()}
@@ -151,20 +153,19 @@ class CotrainingWork(AnswerWork):
         for each in self.cotrained.values():
             each.train()
 
-    def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
-        """One step on the images ``rows`` of the pool and on queries drawn at random.
+    def step(
+        self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float
+    ) -> Mapping[str, float | Tensor]:
+        """One step on the images ``rows`` of the pool and on queries drawn at random. Nothing is read back from the device.
 
         Returns:
             ``loss`` of the whole, ``answers``, their mean negative log-likelihood in nats, and the objective's terms,
             summed over networks, before their weight.
-
-        Raises:
-            Diverged: what a network returns is not finite, or the objective's loss is beyond all bounds.
         """
         clock.lap("other")
         optimizer.zero_grad()
         queries = torch.randperm(len(self.splits.train))[: self.cotraining.queries]
-        rows = rows.to(self.device)
+        rows = rows.to(self.device, non_blocking=True)
         first, second = self._views(rows)
         looking = _LookingAtViews(self, first, second)
         log_p = perceive(self.task, looking, self.splits.train, queries, self.device)
@@ -176,29 +177,24 @@ class CotrainingWork(AnswerWork):
         for name, outputs in looking.outputs.items():
             objective = self.cotrained[name].objective
             objective.schedule(progress)
-            try:
-                terms.append(objective_terms(objective, outputs))
-            except Diverged as error:
-                raise Diverged(
-                    f"{name}: {error.message}", where=error.where, hint=f"lower {self.section}.learning_rate"
-                ) from error
-        losses, _ = total_losses(terms, self.section)
+            terms.append(objective.terms(**outputs))
+        losses = add_terms(terms)
         others = looking.label_loss()
-        named = {term: float(sum(each[term].detach() for each in terms)) for term in terms[0]}
+        named = {term: torch.stack([each[term].detach() for each in terms]).sum() for term in terms[0]}
         if self.decoder is not None:
             unexplained = self.decoder.loss(
                 [looking.seen[name] for name in self.task.networks], unit_range(self.images[rows])
             )
             others = others + self.cotraining.reconstruction * unexplained
-            named[TERM] = float(unexplained.detach())
+            named[TERM] = unexplained.detach()
         fabric.backward(surrogate + weight * losses.sum() + others)
         optimizer.step()
         for each in self.cotrained.values():
             if each.method is not None:
                 each.method.update_teacher(progress)
-        total = float(answers + weight * losses.detach().sum() + others.detach())
         clock.lap("network")
-        return {"loss": total, "answers": float(answers), **named}
+        total = answers + weight * losses.detach().sum() + others.detach()
+        return {"loss": total, "answers": answers, **named}
 
     def _views(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Two views of the images ``rows``: the first, and network -> the second, since neighbours are its own."""

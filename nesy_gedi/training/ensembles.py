@@ -24,6 +24,7 @@ from nesy_gedi.training.answers import AnswerWork, Looking, answer_loss
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import measure, perceive, validate
 from nesy_gedi.training.labels import Labelled
+from nesy_gedi.training.processes import processes_of
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.task import Task
 
@@ -69,7 +70,9 @@ class EnsembleWork(AnswerWork):
         self.ensemble = task.recipe.ensemble
         self.live = _live(networks, fabric)
 
-    def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
+    def step(
+        self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float
+    ) -> Mapping[str, float | Tensor]:
         """One step on the queries ``rows``.
 
         Returns:
@@ -80,21 +83,25 @@ class EnsembleWork(AnswerWork):
             DataError, DistributionError: as :func:`~nesy_gedi.training.evaluation.perceive`.
         """
         clock.lap("other")
-        optimizer.zero_grad()
-        count, queries = self.ensemble.members, self.splits.train
-        looking = Looking(self.live, self.labelled)
-        log_p = perceive(self.task, looking, queries, rows, self.device)
-        clock.lap("network")
-        answers, surrogate = answer_loss(self.task, log_p, queries, rows.repeat(count))
-        clock.lap("logic")
-        terms, labels = ensemble_terms(log_p, count), looking.label_loss()
-        gain = self._gain(*terms)
-        fabric.backward(surrogate + labels - gain)
+        count, queries, processes = self.ensemble.members, self.splits.train, processes_of(fabric)
+
+        def part(own: Tensor, number: int, pieces: int) -> Tensor:
+            share = len(own) / len(rows)
+            looking = Looking(self.live, self.labelled, processes, (number, pieces))
+            log_p = perceive(self.task, looking, queries, own, self.device)
+            clock.lap("network")
+            answers, surrogate = answer_loss(self.task, log_p, queries, own.repeat(count))
+            clock.lap("logic")
+            terms, labels = ensemble_terms(log_p, count), looking.label_loss()
+            gain = self._gain(*terms)
+            fabric.backward(share * (surrogate - gain) + labels)
+            total = share * (answers - gain) + labels
+            return torch.stack([total, share * answers, *(share * term for term in terms)]).detach()
+
+        parts = self.pieces.run(processes.part(rows), part, optimizer.zero_grad, processes)
         optimizer.step()
-        total = float(answers + labels.detach() - gain.detach())
-        named = {name: float(value.detach()) for name, value in terms._asdict().items()}
         clock.lap("network")
-        return {"loss": total, "answers": float(answers), **named}
+        return dict(zip(("loss", "answers", *Terms._fields), torch.stack(parts).sum(0), strict=True))
 
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
         count = self.ensemble.members

@@ -15,18 +15,22 @@ PACKAGES = (
 )
 
 
-def describe_environment(data_dir: Path | None, device: str, shape: tuple[int, ...]) -> dict[str, Any]:
+def describe_environment(
+    data_dir: Path | None, device: str, shape: tuple[int, ...], processes: int = 1
+) -> dict[str, Any]:
     """What environment.json says of any run.
 
     Args:
         data_dir: the folder that was named for the data.
         device: what computes.
         shape: (channels, height, width) of the images, or (d,) of points.
+        processes: that train together.
     """
     return {
         "data_dir": str(data_dir.resolve()) if data_dir is not None else None,
         "device": device,
         "image_shape": shape,
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "platform": platform.platform(),

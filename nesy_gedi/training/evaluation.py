@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,10 @@ from nesy_gedi.metrics.concepts import (
 from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.memory import in_batches_that_fit
 from nesy_gedi.training.task import Task
+
+T = TypeVar("T")
 
 EVALUATION_BATCH = 512
 """Queries at once."""
@@ -57,8 +60,9 @@ def perceive(
     """
     seen: dict[str, Tensor] = {}
     for name in task.networks:
-        index = queries.index[rows][:, task.columns(name)]
-        images = queries.images.images[index.reshape(-1)].to(device)
+        index, images = queries.index[rows][:, task.columns(name)], queries.images.images
+        # Where the images are on the device already, nothing is waited for.
+        images = images[index.reshape(-1).to(images.device, non_blocking=True)].to(device)
         try:
             log_p = networks[name](images)
             seen[name] = log_p.reshape(-1, index.shape[1], log_p.shape[-1])
@@ -94,19 +98,23 @@ def validate(
     """
     totals: dict[str, float] = defaultdict(float)
     count = 0
-    for rows, log_p in _batches(task, networks, queries, device):
+
+    def look(rows: Tensor) -> tuple[int, dict[str, float]]:
+        log_p = perceive(task, networks, queries, rows, device)
         target = queries.answers[rows].to(device)
-        with torch.no_grad():
-            answers = task.reasoner(task.observe(log_p, queries.observed[rows].repeat(members, 1)))
-            together = _average(answers, members)
-            means = {"loss": nll(together, target), **terms(log_p)}
-            if members > 1:
-                means["members_loss"] = nll(answers, target.repeat(members))
+        answers = task.reasoner(task.observe(log_p, queries.observed[rows].repeat(members, 1)))
+        together = _average(answers, members)
+        means = {"loss": nll(together, target), **terms(log_p)}
+        if members > 1:
+            means["members_loss"] = nll(answers, target.repeat(members))
         # Where nothing is observed beside the answer, these are the predictions already.
         right = _right(task, log_p, queries, rows, members) if task.observed else together.argmax(1) == target
-        count += int(right.sum())
+        return int(right.sum()), {name: float(mean) for name, mean in means.items()}
+
+    for rows, (right, means) in _batches(networks, queries, look):
+        count += right
         for name, mean in means.items():
-            totals[name] += float(mean) * len(rows)
+            totals[name] += mean * len(rows)
     return {"answer_accuracy": count / len(queries)} | {name: total / len(queries) for name, total in totals.items()}
 
 
@@ -177,12 +185,18 @@ def _predict(
     right: list[Tensor] = []
     seen: dict[str, list[Tensor]] = defaultdict(list)
     clock.start()
-    for rows, log_p in _batches(task, networks, queries, device):
+
+    def look(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        log_p = perceive(task, networks, queries, rows, device)
         clock.lap("network")
-        right.append(_right(task, log_p, queries, rows, members))
+        right = _right(task, log_p, queries, rows, members)
         clock.lap("logic")
-        for name, block in log_p.items():
-            seen[name].append(_average(block, members).cpu())
+        return right, {name: _average(block, members).cpu() for name, block in log_p.items()}
+
+    for _, (correct, averages) in _batches(networks, queries, look):
+        right.append(correct)
+        for name, block in averages.items():
+            seen[name].append(block)
     truth = {name: task.symbols(name, queries.images)[queries.index[:, task.columns(name)]] for name in task.networks}
     return _Predictions(torch.cat(right), {name: torch.cat(blocks).exp() for name, blocks in seen.items()}, truth)
 
@@ -226,15 +240,15 @@ def _concepts(probabilities: Tensor, truth: Tensor, domain: tuple[str, ...]) -> 
     }
 
 
-def _batches(
-    task: Task, networks: nn.ModuleDict, queries: Queries, device: torch.device
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+def _batches(networks: nn.ModuleDict, queries: Queries, look: Callable[[Tensor], T]) -> Iterator[tuple[Tensor, T]]:
+    """What ``look`` returns of the rows of one batch after another, without gradient."""
     networks.eval()
-    for begin in range(0, len(queries), EVALUATION_BATCH):
-        rows = torch.arange(begin, min(begin + EVALUATION_BATCH, len(queries)))
-        with torch.no_grad():  # not around yield: that would switch it off for the caller
-            log_p = perceive(task, networks, queries, rows, device)
-        yield rows, log_p
+
+    @torch.no_grad()
+    def quietly(rows: Tensor) -> T:
+        return look(rows)
+
+    return in_batches_that_fit(len(queries), EVALUATION_BATCH, quietly)
 
 
 def _average(log_p: Tensor, members: int) -> Tensor:

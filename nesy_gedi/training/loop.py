@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nesy_gedi.errors import Interrupted, NesyGediWarning, RunError
+from nesy_gedi.errors import Interrupted, NesyGediWarning, RunError, UsageError
 from nesy_gedi.training.checkpoints import (
     Checkpoint,
     damaged,
@@ -24,8 +24,10 @@ from nesy_gedi.training.checkpoints import (
     restore_random_state,
 )
 from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.processes import processes_of
 from nesy_gedi.training.recipe_files import SEEDS
 from nesy_gedi.training.runs import RunFolder
+from nesy_gedi.training.sums import Sums
 
 
 class Listener:
@@ -35,7 +37,8 @@ class Listener:
         """Before the first step: device and sizes."""
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """After each step; ``loss`` is the mean of the epoch so far."""
+        """After each step; ``loss`` is the mean of the epoch so far, as it was last read (see
+        :data:`~nesy_gedi.training.sums.READ_SECONDS`)."""
 
     def epoch(self, line: dict[str, Any]) -> None:
         """After each epoch, with the line written to ``metrics.jsonl``."""
@@ -66,6 +69,7 @@ class Work(ABC):
     Attributes:
         command: of the command line, for the hint how to continue.
         section: of the recipe, for the hint what to change.
+        largest: a loss beyond this has diverged.
         rollbacks: how often a diverged loss may be answered by going back to the last checkpoint.
         stage: where this work stands among works that follow one another in one run.
         first_epoch: epochs of the run that earlier works took.
@@ -73,6 +77,7 @@ class Work(ABC):
 
     command: ClassVar[str]
     section: str
+    largest: ClassVar[float] = math.inf
     rollbacks: ClassVar[int] = 0
     stage: int = 0
     first_epoch: int = 0
@@ -96,11 +101,14 @@ class Work(ABC):
         """Called before each epoch."""
 
     @abstractmethod
-    def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
+    def step(
+        self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float
+    ) -> Mapping[str, float | Tensor]:
         """One step on the items ``rows``; ``progress`` in [0, 1) is the share of all steps done.
 
         Returns:
-            ``loss`` and, by name, whatever else is to be averaged over the epoch.
+            ``loss`` and, by name, whatever else is to be averaged over the epoch. Scalars that are still on the device
+            are read by the loop when it must; of several processes, each returns its part of the sum.
         """
 
     @abstractmethod
@@ -133,7 +141,7 @@ class Progress:
         stage: which of the works that follow one another.
         epoch: completed epochs of the run.
         step: completed steps of the epoch under way.
-        sums: sums of losses over the items of the epoch under way.
+        sums: sums of losses over the items of the epoch under way, as far as they have been read.
         seen: number of these items.
         best, best_epoch: rank and epoch of the best measurement so far.
         rollbacks: how often training went back after a diverged loss; each time at half the learning rate.
@@ -160,12 +168,11 @@ class Progress:
         again = f"-rollback-{self.rollbacks}" if self.rollbacks else ""
         return f"{stage}epoch-{self.epoch:04d}-step-{self.step:06d}{again}"
 
-    def add(self, losses: Mapping[str, float], items: int) -> None:
-        """Count a step's losses, each a mean over ``items``."""
-        self.step += 1
+    def add(self, sums: Mapping[str, float], items: int) -> None:
+        """Count sums of losses over ``items``."""
         self.seen += items
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * items
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
         return {name: total / max(1, self.seen) for name, total in self.sums.items()}
@@ -186,27 +193,44 @@ def fit(
 ) -> Progress:
     """Train ``work``, from the run's last checkpoint if that is about it.
 
+    Of several processes all call this, with the same work, which can be shared; the first alone writes, measures, tells
+    the listener and asks ``stop``.
+
     Args:
         last: no other work follows in this run.
         prepared: seconds that went into what a fresh start needed.
 
     Raises:
         Interrupted: ``stop()`` became true; the step was finished and saved.
-        RunError: the loss diverged, or a checkpoint cannot be written or read.
+        UsageError: a step has fewer items than there are processes.
+        RunError: the loss diverged, a checkpoint cannot be written or read, or another process has ended.
     """
     settings = work.settings
+    processes = processes_of(fabric)
+    batches = -(-len(work) // settings.batch_size)
+    if len(work) // batches < processes.count:
+        raise UsageError(
+            f"{processes.count} processes cannot share a step of {len(work) // batches}",
+            where="--devices",
+            hint=f"use fewer, or raise {work.section}.batch_size",
+        )
     optimizer: Any = fabric.setup_optimizers(
         torch.optim.AdamW(work.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     )
     progress, known = _continue(work, run, optimizer, fabric)
-    # Also without a checkpoint: a crash may have come between the first epoch's line and its checkpoint.
-    run.rewind_metrics(progress.epoch)
+    processes.agree(work.tensors())  # also: all have read the checkpoint before the first writes another
+    if processes.first:
+        # Also without a checkpoint: a crash may have come between the first epoch's line and its checkpoint.
+        run.rewind_metrics(progress.epoch)
+    sums = Sums(processes, fabric.device)
     clock = Clock(fabric.device)
     clock.seconds.update(progress.seconds)
     if prepared and not known:
         clock.seconds["preparation"] += prepared
 
     def save(*, best: bool = False) -> None:
+        if not processes.first:
+            return
         clock.lap("other")
         progress.seconds = dict(clock.seconds)
         tensors = {**optimizer_tensors(optimizer), **random_state(fabric.device)}
@@ -218,19 +242,25 @@ def fit(
         return Interrupted(f"stopped {where}; everything is saved", where=str(run.path), hint=hint)
 
     def check_finite(what: str, value: float) -> None:
-        if not math.isfinite(value):
+        if not abs(value) <= work.largest or not math.isfinite(value):
             raise Diverged(
-                f"the {what} became {value} in epoch {progress.epoch + 1}",
+                f"the {what} became {value:.3g} in epoch {progress.epoch + 1}",
                 where=str(run.path),
                 hint=f"lower {work.section}.learning_rate"
                 + ("; the last checkpoint is whole" if run.checkpoints.has("last") else ""),
             )
 
+    def read() -> None:
+        """Losses are checked when they are read, and always before a checkpoint is written."""
+        found, items = sums.read()
+        if items:
+            check_finite("loss", found["loss"] / items)
+            progress.add(found, items)
+
     if work.rollbacks and not known:
         save()  # there is somewhere to go back to from the first step on
-    batches = -(-len(work) // settings.batch_size)
     epochs = work.first_epoch + settings.epochs
-    stopping = False
+    stopping, due, shown = False, True, 0.0
     while progress.epoch < epochs:
         work.train()
         order = work.order(_shuffle(work.seed, progress.epoch))
@@ -241,14 +271,24 @@ def fit(
                 share = ((progress.epoch - work.first_epoch) * batches + progress.step) / (settings.epochs * batches)
                 for group in optimizer.param_groups:
                     group["lr"] = cosine(rate, share)
-                losses = work.step(rows, optimizer, fabric, clock, share)
-                check_finite("loss", losses["loss"])
-                progress.add(losses, len(rows))
-                listener.step(progress.epoch + 1, progress.step, batches, progress.means()["loss"])
-                stopping = stop()
+                processes.at(work.seed, progress.epoch, progress.step)
+                sums.add(work.step(rows, optimizer, fabric, clock, share), len(rows))
+                progress.step += 1
+                if due or progress.step == batches:
+                    read()
+                shown = progress.means().get("loss", shown)
+                if processes.first:
+                    listener.step(progress.epoch + 1, progress.step, batches, shown)
+                stopping, due = processes.told_flags(processes.first and stop(), sums.due())
                 if stopping and progress.step < batches:
+                    read()
                     save()
                     raise interrupted(f"in epoch {progress.epoch + 1} after step {progress.step}")
+            if not processes.first:
+                progress.end_epoch()
+                if processes.told(None):
+                    raise interrupted(f"after epoch {progress.epoch}")
+                continue
             clock.lap("other")
             losses = progress.means()
             measured, rank = work.measure(losses)
@@ -257,6 +297,7 @@ def fit(
                 if isinstance(value, float):
                     check_finite(name.replace("_", " "), value)
         except Diverged as error:
+            sums.clear()
             if progress.rollbacks >= work.rollbacks:
                 raise
             taken = progress.rollbacks + 1
@@ -284,7 +325,7 @@ def fit(
         run.append_metrics(line)
         save(best=best)
         listener.epoch(line)
-        if (stopping or stop()) and not (last and progress.epoch == epochs):
+        if processes.told((stopping or stop()) and not (last and progress.epoch == epochs)):
             raise interrupted(f"after epoch {progress.epoch}")
     return progress
 

@@ -39,7 +39,7 @@ def total_losses(terms: Sequence[dict[str, Tensor]], section: str) -> tuple[Tens
     Raises:
         Diverged: one of them is not finite or beyond all bounds.
     """
-    losses = torch.stack([torch.stack(tuple(each.values())).sum() for each in terms])
+    losses = add_terms(terms)
     values = losses.detach().tolist()
     for value in values:
         if not abs(value) <= DIVERGED:
@@ -48,3 +48,8 @@ def total_losses(terms: Sequence[dict[str, Tensor]], section: str) -> tuple[Tens
                 hint=f"lower {section}.learning_rate or the weight of the generative term",
             )
     return losses, values
+
+
+def add_terms(terms: Sequence[dict[str, Tensor]]) -> Tensor:
+    """The sums of the terms of several objectives, (k,) with gradient, which nobody has looked at."""
+    return torch.stack([torch.stack(tuple(each.values())).sum() for each in terms])

@@ -246,4 +246,4 @@ def _first_loss(stage: Stage) -> float | None:
     optimizer = fabric.setup_optimizers(torch.optim.SGD(stage.parameters(), lr=0.0))
     stage.train()
     rows = torch.arange(min(stage.settings.batch_size, len(stage.inputs)))
-    return stage.step(rows, optimizer, fabric, Clock(fabric.device), 0.0)["loss"]
+    return float(stage.step(rows, optimizer, fabric, Clock(fabric.device), 0.0)["loss"])

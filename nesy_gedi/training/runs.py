@@ -311,6 +311,7 @@ def create_run(
     data_dir: Path | None,
     device: str,
     shape: tuple[int, ...],
+    processes: int = 1,
     force: bool = False,
 ) -> ProgramRun:
     """Make the folder of a program's run, complete or not at all. Raises as :func:`_create`."""
@@ -322,7 +323,7 @@ def create_run(
         # As it reads back: a text file's line ends are not always those of the program in memory.
         stored = Program.load(run.program_file, trusted=program.trusted)
         about = {"program": program.source.name, "trusted": program.trusted, "program_sha256": stored.fingerprint}
-        write_json(run.environment_file, about | describe_environment(data_dir, device, shape))
+        write_json(run.environment_file, about | describe_environment(data_dir, device, shape, processes))
 
     _create(path, fill, force)
     return ProgramRun(path)

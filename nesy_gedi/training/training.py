@@ -7,31 +7,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from nesy_gedi.data import ImageSplits, Queries, load_images
 from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
-from nesy_gedi.training.adoption import adopt_pretrained
-from nesy_gedi.training.answers import AnswerWork, restore_model
+from nesy_gedi.training.adoption import adopt_pretrained, refuse_to_replace_weights
+from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.asking import with_asked
 from nesy_gedi.training.assigning import AssignmentInputs
 from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
-from nesy_gedi.training.checkpoints import Checkpoint
 from nesy_gedi.training.clock import Clock
-from nesy_gedi.training.cotraining import CotrainingWork
 from nesy_gedi.training.devices import choose_device, make_fabric
-from nesy_gedi.training.ensembles import EnsembleWork, measure_run
-from nesy_gedi.training.labels import Labelled, read_labels
-from nesy_gedi.training.loop import Listener, fit
+from nesy_gedi.training.ensembles import measure_run
+from nesy_gedi.training.fitting import answer_work, check_shared, fit_task, place_on
+from nesy_gedi.training.following import follow, lead
+from nesy_gedi.training.labels import read_labels
+from nesy_gedi.training.launching import start
+from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.planning import plan, with_absolute_paths
+from nesy_gedi.training.processes import ALONE, Processes
 from nesy_gedi.training.prototypes import begin_as_prototypes
-from nesy_gedi.training.recipe import COTRAINED, FROM_CLUSTERS, SECTIONS, NetworkRecipe, Recipe
+from nesy_gedi.training.recipe import FROM_CLUSTERS, SECTIONS, NetworkRecipe, Recipe
 from nesy_gedi.training.recipe_files import write_recipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, is_pretraining, open_run
 from nesy_gedi.training.shown import foretell
@@ -73,6 +74,7 @@ def train(
     data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
+    devices: int = 1,
     out: str | Path | None = None,
     force: bool = False,
     resume: str | Path | None = None,
@@ -91,6 +93,8 @@ def train(
         data_dir: where data sets are; else ``$NESY_GEDI_DATA``, else the user's cache.
         download: fetch a missing data set.
         device: ``auto | cpu | cuda | cuda:N | mps``.
+        devices: so many processes share each step, on as many GPUs where ``device`` is one; those that torchrun has started
+            are used as they are. Of these all return the same, but the first alone writes, and tells the listener.
         out: the run folder; else a new one below ``runs/``.
         force: replace an existing run.
         resume: continue this run instead; program and recipe must be its own, and the data is looked for where it was.
@@ -101,13 +105,55 @@ def train(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
+    given = _Given(device, data_dir, download, out, force, resume, trusted_encoders)
+    if recipe.method != "auto":  # which is known when it is planned
+        check_shared(recipe.method, devices)
+    with start(devices, device) as processes:
+        if processes.first:
+            return _train(program, recipe, given, processes, listener or Listener(), stop)
+        followed = follow(processes)
+    if followed is None:  # the run was finished: it is only read
+        return _train(program, recipe, given, ALONE, Listener(), stop)
+    restore_model(followed.task, followed.networks, followed.run.checkpoints.load_final().model)
+    return Trained(
+        followed.run,
+        followed.task,
+        followed.networks.eval(),
+        followed.splits.test,
+        followed.document,
+        lambda: followed.splits,
+    )
+
+
+class _Given(NamedTuple):
+    """What :func:`train` is given beside a program and a recipe."""
+
+    device: str
+    data_dir: str | Path | None
+    download: bool
+    out: str | Path | None
+    force: bool
+    resume: str | Path | None
+    trusted_encoders: tuple[str, ...]
+
+
+def _train(
+    program: Program,
+    recipe: Recipe,
+    given: _Given,
+    processes: Processes,
+    listener: Listener,
+    stop: Callable[[], bool],
+) -> Trained:
+    """What the first process does, or the only one; see :func:`train`."""
     started = time.perf_counter()
-    listener = listener or Listener()
     recipe = with_absolute_paths(adopt_pretrained(recipe))
-    chosen = choose_device(device)
-    run = None if resume is None else _own_run(Path(resume), program)
+    chosen = choose_device(given.device)
+    run = None if given.resume is None else _own_run(Path(given.resume), program)
+    data_dir, trusted_encoders = given.data_dir, given.trusted_encoders
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
-    task, images, splits = _planned(program, recipe, folder, download)
+    task, images, splits = _planned(program, recipe, folder, given.download)
+    check_shared(task.recipe.method, processes.count)
     if run is not None and run.recipe() != task.recipe:
         raise _another("recipe", run)
     finished = (run.result() or {}) if run is not None else {}
@@ -117,20 +163,28 @@ def train(
     networks = task.perceptions(images.train.shape, fresh, trusted=trusted_encoders)
     if fresh is not None and labelled:
         begin_as_prototypes(task, networks, labelled)
-    fabric = make_fabric(chosen, recipe.training.precision)
+    fabric = make_fabric(chosen, recipe.training.precision, processes)
     new = run is None
     if run is not None:
         if "metrics" in finished:  # else it is measured again
+            processes.told(None)
             finished["run"] = str(run.path)  # the folder may have been moved
             restore_model(task, networks, run.checkpoints.load_final().model)
             draw = cache(partial(_as_trained, task, splits, run))
             return Trained(run, task, networks.eval(), splits.test, finished, draw)
     else:
         name = Path(program.source.name).stem
-        path = choose_path(name, Path(out) if out is not None else None)
-        _refuse_to_replace_weights(task, path)
+        path = choose_path(name, Path(given.out) if given.out is not None else None)
+        refuse_to_replace_weights({name: task.network(name).weights for name in task.networks}, path)
         run = create_run(
-            path, program, task.recipe, data_dir=folder, device=chosen, shape=images.train.shape, force=force
+            path,
+            program,
+            task.recipe,
+            data_dir=folder,
+            device=chosen,
+            shape=images.train.shape,
+            processes=processes.count,
+            force=given.force,
         )
         if (sentence := foretell(task, splits.train)) is not None:
             listener.said(sentence)
@@ -143,9 +197,10 @@ def train(
             splits = with_asked(task, splits, found.asked)
             if fresh is not None:
                 begin_from(inputs, found, run, networks)
-        wrapped = _place_on(fabric, task, networks)
+        lead(processes, run, task, data_dir=folder, device=chosen, trusted_encoders=trusted_encoders)
+        wrapped = place_on(fabric, task, networks)
         listener.started(_facts(task, splits, chosen))
-        seconds, best_epoch = _fit(task, wrapped, splits, labelled, fabric, run, listener, stop)
+        seconds, best_epoch = fit_task(task, wrapped, splits, labelled, fabric, run, listener, stop)
     except BaseException as error:  # Ctrl-C too
         if new and not isinstance(error, Interrupted) and not _has_begun(run):
             run.discard()
@@ -163,6 +218,7 @@ def train(
         document["assignment"] = found.in_result()
         document["pretraining"] = dict(found.pretraining)
     run.write_result(document)
+    processes.told(document)
     return Trained(run, task, networks.eval(), splits.test, document, lambda: splits)
 
 
@@ -186,42 +242,6 @@ def _has_begun(run: ProgramRun) -> bool:
     """Whether there is more to continue than what a new run makes in a moment."""
     folder = run.pretraining_folder
     return run.checkpoints.has("last") or (folder.exists() and any(map(is_pretraining, folder.iterdir())))
-
-
-def _fit(
-    task: Task,
-    networks: nn.ModuleDict,
-    splits: Splits,
-    labelled: Mapping[str, Labelled],
-    fabric: Fabric,
-    run: ProgramRun,
-    listener: Listener,
-    stop: Callable[[], bool],
-) -> tuple[dict[str, float], int]:
-    """Train as the recipe's method says; seconds by part of the work, and the epoch that is kept."""
-    work = _answer_work(task, networks, splits, labelled, fabric)
-    if task.recipe.method == "assignment":
-        if not run.checkpoints.has("last"):
-            run.checkpoints.save("assigned", Checkpoint(work.tensors(), {}, {}), best=True)
-        return {}, 0
-    prepared = 0.0
-    if task.recipe.method in COTRAINED:
-        work = CotrainingWork(task, networks, splits, fabric, labelled)
-        if not run.checkpoints.has("last"):
-            began = time.perf_counter()
-            work.begin()
-            prepared = time.perf_counter() - began
-    progress = fit(work, run, fabric, listener, stop, prepared=prepared)
-    return progress.seconds, progress.best_epoch or progress.epoch
-
-
-def _answer_work(
-    task: Task, networks: nn.ModuleDict, splits: Splits, labelled: Mapping[str, Labelled], fabric: Fabric
-) -> AnswerWork:
-    """What learns from the answers alone."""
-    if task.recipe.ensemble.members > 1:
-        return EnsembleWork(task, networks, splits, fabric, labelled)
-    return AnswerWork(task, networks, splits, fabric.device, labelled)
 
 
 def evaluate(
@@ -268,7 +288,7 @@ def evaluate(
     where = Path(data_dir) if data_dir is not None else run.data_dir()
     images = load_images(recipe.data.source, data_dir=where, download=download)
     queries = task.test_queries(images)
-    wrapped = _place_on(fabric, task, networks)
+    wrapped = place_on(fabric, task, networks)
     restore_model(task, wrapped, checkpoint.model)
     clock = Clock(fabric.device)
     metrics = measure_run(task, wrapped, queries, fabric, clock)
@@ -301,24 +321,12 @@ def dry_run(
     networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
     begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision)
-    wrapped = _place_on(fabric, task, networks)
+    wrapped = place_on(fabric, task, networks)
     optimizer = fabric.setup_optimizers(torch.optim.SGD(wrapped.parameters(), lr=0.0))
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
-    work = _answer_work(task, wrapped, splits, labelled, fabric)
-    loss = work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"]
+    work = answer_work(task, wrapped, splits, labelled, fabric)
+    loss = float(work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"])
     return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(task.recipe)}
-
-
-def _refuse_to_replace_weights(task: Task, path: Path) -> None:
-    """What networks begin from must not lie in the run that a new one replaces."""
-    for name in task.networks:
-        weights = task.network(name).weights
-        if weights and Path(weights).resolve().is_relative_to(path.resolve()):
-            raise RunError(
-                f"the pretraining of {name} lies in the folder that the run would replace: {weights}",
-                where=str(path),
-                hint="choose another --out",
-            )
 
 
 def _own_run(path: Path, program: Program) -> ProgramRun:
@@ -335,12 +343,6 @@ def _another(what: str, run: ProgramRun) -> RunError:
         where=str(run.path),
         hint="continue with the run's own, or start a new run",
     )
-
-
-def _place_on(fabric: Fabric, task: Task, networks: nn.ModuleDict) -> nn.ModuleDict:
-    """Networks and circuit on the device; the networks wrapped, so that they compute in the chosen precision."""
-    task.reasoner.to(fabric.device)
-    return nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
 
 
 def _document(task: Task, run: ProgramRun, device: str, metrics: dict[str, Any], best_epoch: int) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_runs import Run, nothing_but, wait_for_epoch
+from command_runs import COMMAND, TINY, Run, nothing_but, wait_for_epoch
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -42,9 +44,64 @@ def test_interrupted_run_continues_to_the_same_end(run: Run, start: Start, numbe
     resumed = run("train", "--resume", "my run", "--quiet", "--json")
     assert resumed.code == 0, resumed.err
     whole = run(*LONG[:-1], "whole", "--quiet", "--json")
+    assert whole.code == 0, whole.err
     assert resumed.document["metrics"] == whole.document["metrics"]
     epochs = [len(Path(name, "metrics.jsonl").read_text(encoding="utf-8").splitlines()) for name in ("my run", "whole")]
     assert epochs == [30, 30]
+
+
+def children_of(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text("utf-8").split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc to find the other process in")
+def test_ctrl_c_ends_all_processes_of_a_run(start: Start) -> None:
+    process = start(*LONG, "--devices", "2")
+    wait_for_epoch(process, 2)
+    (other,) = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert err.count("everything is saved") == 1
+    assert "nesy-gedi train --resume 'my run'" in err
+    assert "Traceback" not in err
+    assert not Path(f"/proc/{other}").exists()
+    assert json.loads(Path("my run/checkpoints/index.json").read_text(encoding="utf-8"))["last"]
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as two processes that torchrun starts."""
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    called = [*launcher, "--no-python", *COMMAND, *arguments]
+    return subprocess.run(called, text=True, encoding="utf-8", capture_output=True, timeout=100, check=False)
+
+
+def test_torchrun_prints_one_result(run: Run) -> None:
+    command = ("train", "addition", *TINY, "--quiet", "--json")
+    result = torchrun(*command, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["run"] == "out"
+    assert json.loads(Path("out/environment.json").read_text(encoding="utf-8"))["processes"] == 2
+    assert Path("out/report.html").exists()
+    alone = run(*command, "--out", "alone").document
+    assert document["metrics"]["answer_accuracy"] == pytest.approx(alone["metrics"]["answer_accuracy"], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--devices", "3"), "--devices 3, but 2 processes were started"),
+        (("--encoder", "digit_net=nowhere:net"), "cannot get the encoder nowhere:net"),
+    ],
+)
+def test_torchrun_prints_one_error(arguments: tuple[str, ...], message: str) -> None:
+    result = torchrun("train", "addition", *TINY, *arguments, "--out", "out")
+    assert result.returncode == 1  # torchrun's own
+    assert result.stdout == ""
+    assert result.stderr.count(message) == 1, result.stderr
+    assert not Path("out").exists()
 
 
 SLOW = """

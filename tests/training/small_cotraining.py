@@ -97,7 +97,8 @@ class Still:
 def one_step(work: CotrainingWork, fabric: Fabric, rows: Tensor, progress: float = 0.0) -> dict[str, float]:
     """A step that leaves its gradients behind and changes nothing."""
     work.train()
-    return work.step(rows, Still(list(work.parameters())), fabric, Clock(), progress)
+    found = work.step(rows, Still(list(work.parameters())), fabric, Clock(), progress)
+    return {name: float(value) for name, value in found.items()}
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -156,7 +157,8 @@ def test_measuring_changes_nothing() -> None:
 
 def test_gradients_stay_on_for_the_caller_between_batches() -> None:
     task, networks, queries = set_up(ADDITION, "addition(X, Y, S)", TRUE_NAMES, 2)
-    for _, log_p in evaluation._batches(task, networks, queries, CPU):
+    looks = evaluation._batches(networks, queries, lambda rows: perceive(task, networks, queries, rows, CPU))
+    for _, log_p in looks:
         assert torch.is_grad_enabled()
         assert not log_p["digit_net"].requires_grad
 
@@ -250,12 +252,43 @@ def test_clock() -> None:
     assert set(clock.seconds) == {"one", "two"}
 
 
-def test_the_clock_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[torch.device] = []
-    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+def test_the_clock_waits_for_a_gpu_when_it_is_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    made: list[Event] = []
+
+    class Event:
+        """Reached a quarter of a second after the one before."""
+
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+            self.number = len(made)
+            made.append(self)
+
+        def record(self, stream: str) -> None:
+            assert stream == "stream of cuda:1"
+
+        def synchronize(self) -> None:
+            waited.append(self.number)
+
+        def elapsed_time(self, later: Event) -> float:
+            assert waited  # not before the last has been reached
+            return 250.0 * (later.number - self.number)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("the clock waits for all that the GPU does")
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "synchronize", never)
     clock = Clock(torch.device("cuda:1"))
-    clock.lap("one")
+    for part in ("one", "two", "one"):
+        clock.lap(part)
+    assert waited == []
+    assert clock.seconds == {"one": 0.5, "two": 0.25}
+    assert waited == [3]
     clock.start()
-    assert waited == [torch.device("cuda:1")] * 2
+    clock.lap("two")
+    assert clock.seconds == {"one": 0.5, "two": 0.5}
+    assert waited == [3, 5]
     Clock(CPU).lap("one")
-    assert len(waited) == 2
+    assert len(made) == 6
