@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
+from nesy_gedi.data.views import Augmentation, augment
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.reasoner import nll
 from nesy_gedi.training.clock import Clock
@@ -41,6 +42,7 @@ class AnswerWork(Work):
         self.device = device
         self.labelled = {name: each.to(device) for name, each in (labelled or {}).items()}
         self.settings: Optimisation = task.recipe.training
+        self.augmentation = task.recipe.training.augmentation
         self.seed = task.recipe.seed
 
     def __len__(self) -> int:
@@ -53,8 +55,8 @@ class AnswerWork(Work):
         self.networks.train()
 
     def step(self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float) -> dict[str, float]:
-        queries = self.splits.train
-        loss = train_step(self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled)
+        task, networks, queries = self.task, self.networks, self.splits.train
+        loss = train_step(task, networks, queries, rows, optimizer, fabric, clock, self.labelled, self.augmentation)
         return {"loss": loss}
 
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
@@ -79,9 +81,10 @@ def train_step(
     fabric: Fabric,
     clock: Clock,
     labelled: Mapping[str, Labelled] | None = None,
+    augmentation: Augmentation | None = None,
 ) -> float:
-    """One step on a batch of queries and all labelled images (on the device); the time is booked on ``network`` and
-    ``logic``, what went before on ``other``.
+    """One step on a batch of queries and all labelled images (on the device), or on views of them; the time is booked on
+    ``network`` and ``logic``, what went before on ``other``.
 
     Returns:
         The mean negative log-likelihood in nats of the observed answers, and of the labels where there are some, before
@@ -89,7 +92,7 @@ def train_step(
     """
     clock.lap("other")
     optimizer.zero_grad()
-    looking = Looking(networks, labelled or {})
+    looking = Looking(networks, labelled or {}, augmentation)
     log_p = perceive(task, looking, queries, rows, fabric.device)
     clock.lap("network")
     loss, surrogate = answer_loss(task, log_p, queries, rows)
@@ -108,11 +111,18 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
     Args:
         networks: name -> images (n, ...) to log-probabilities (n, K), or to those of members (M, n, K).
         labelled: on the same device.
+        augmentation: they look at a random view of each image; at the images themselves without it.
     """
 
-    def __init__(self, networks: nn.ModuleDict, labelled: Mapping[str, Labelled]) -> None:
+    def __init__(
+        self,
+        networks: nn.ModuleDict,
+        labelled: Mapping[str, Labelled],
+        augmentation: Augmentation | None = None,
+    ) -> None:
         self.networks = networks
         self.labelled = labelled
+        self.augmentation = None if augmentation == Augmentation.none() else augmentation
         self.losses: list[Tensor] = []
 
     def __getitem__(self, name: str) -> Callable[[Tensor], Tensor]:
@@ -130,7 +140,8 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
 
     def look(self, name: str, images: Tensor) -> Tensor:
         """Log-probabilities of images (n, ...), as the networks return them."""
-        log_p: Tensor = self.networks[name](images)
+        shown = images if self.augmentation is None else augment(images, self.augmentation)
+        log_p: Tensor = self.networks[name](shown)
         return log_p
 
     def __iter__(self) -> Iterator[str]:

@@ -82,7 +82,7 @@ class EnsembleWork(AnswerWork):
         clock.lap("other")
         optimizer.zero_grad()
         count, queries = self.ensemble.members, self.splits.train
-        looking = Looking(self.live, self.labelled)
+        looking = Looking(self.live, self.labelled, self.augmentation)
         log_p = perceive(self.task, looking, queries, rows, self.device)
         clock.lap("network")
         answers, surrogate = answer_loss(self.task, log_p, queries, rows.repeat(count))

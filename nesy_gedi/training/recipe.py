@@ -111,6 +111,8 @@ class TrainingRecipe:
         weight_decay: decoupled (AdamW); 0 is plain Adam.
         precision: Lightning Fabric's name: ``32-true``, ``bf16-mixed``, ``16-mixed`` ... for the networks; the logic
             computes in float32 or better.
+        augmentation: of the images of queries, and of labelled ones, in the steps of the method ``answers``: another view
+            each time that an image is shown. None by default; co-training has its own.
     """
 
     epochs: int = 20
@@ -118,6 +120,7 @@ class TrainingRecipe:
     learning_rate: float = 0.002
     weight_decay: float = 0.0
     precision: str = "32-true"
+    augmentation: Augmentation = field(default_factory=Augmentation.none)
 
 
 @dataclass(frozen=True)
