@@ -132,7 +132,7 @@ class PretrainingRecipe:
         overrides: dotted keys of that recipe and their values.
         attempts: pretrainings at most. A further one is made where the answers are unlikely under the best assignment;
             that with the likeliest answers is kept.
-        answers: observed answers that an assignment looks at, at most.
+        answers: observed answers that an assignment looks at, at most; fewer of many images each.
         ask: further answers at most that are asked for where these leave the assignment open; each is that of the query
             which tells most, and a training query from then on.
         seconds: that an assignment may take.
