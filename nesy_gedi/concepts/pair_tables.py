@@ -32,6 +32,9 @@ SHORTLISTED = 12
 GLANCE_OBSERVATIONS, GLANCE_ENTRIES = 4, 6
 """How many observations a glance looks at, and at how many entries of each."""
 
+AS_TELLING = 0.5
+"""Pairs of images that say so much of what the most telling pair does are as good."""
+
 PAIRS_AT_ONCE = 64
 """Looked at together."""
 
@@ -89,20 +92,43 @@ class PairTables:
         count = len(observations.answers)
         if not tops:
             tops = [torch.zeros(count, dtype=torch.long)]  # the answers do not depend on the map
-        sides = (0, len(tops) - 1)
+        pairs = [(0, len(tops) - 1)]
         if len(tops) > 2 and count:
             sample = torch.linspace(0, count - 1, min(SAMPLE, count)).long()
             pairs = list(combinations(range(len(tops)), 2))
             if len(pairs) > SHORTLISTED:
-                pairs = self._telling(pairs, tops, sample[:GLANCE_OBSERVATIONS], deadline, GLANCE_ENTRIES)[:SHORTLISTED]
-            sides = self._telling(pairs, tops, sample, deadline)[0]
-        return torch.cat([tops[sides[0]], *labelled]), torch.cat([tops[sides[1]], *labelled])
+                pairs = list(self._telling(pairs, tops, sample[:GLANCE_OBSERVATIONS], deadline, GLANCE_ENTRIES))
+            means = self._telling(pairs[:SHORTLISTED], tops, sample, deadline)
+            pairs = [pair for pair, mean in means.items() if mean <= AS_TELLING * min(means.values())]
+        first, second = self._concentrated(torch.stack(tops), pairs)
+        return torch.cat([first, *labelled]), torch.cat([second, *labelled])
+
+    def _concentrated(self, tops: Tensor, pairs: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """For each observation the clusters of one of ``pairs`` of its images, chosen so that the observations are of few
+        different ones: the sooner these clusters have symbols, the sooner all of them count.
+
+        Args:
+            tops: the most probable cluster of each image, (images, count).
+        """
+        size = self.observations.size
+        one, other = tops[[j for j, _ in pairs]], tops[[k for _, k in pairs]]
+        kinds = torch.minimum(one, other) * size + torch.maximum(one, other)
+        chosen = kinds[0].clone()
+        left = torch.arange(tops.shape[1])
+        while len(left):
+            # How many of those left can be filed under each pair of clusters.
+            can = torch.zeros(size * size, len(left), dtype=torch.bool)
+            can[kinds[:, left], torch.arange(len(left)).expand(len(pairs), -1)] = True
+            most = int(can.sum(1).argmax())
+            chosen[left[can[most]]] = most
+            left = left[~can[most]]
+        return chosen // size, chosen % size
 
     def _telling(
         self, pairs: list[tuple[int, int]], tops: list[Tensor], sample: Tensor, deadline: float, few: int = 0
-    ) -> list[tuple[int, int]]:
-        """``pairs`` of images by how much they say together in ``sample`` (m,), most first; without those for which there
-        is no time.
+    ) -> dict[tuple[int, int], float]:
+        """What ``pairs`` of images say together in ``sample`` (m,), the mean of their entries, the most telling first;
+        without those for which there is no time.
 
         Args:
             tops: of each image the most probable cluster in each observation, (count,).
@@ -120,7 +146,7 @@ class PairTables:
             means.update(((j, k), mean) for (j, k), mean in zip(part.tolist(), found.tolist(), strict=True))
             if time.perf_counter() > deadline:
                 break
-        return sorted(means, key=lambda pair: (means[pair], pair))
+        return dict(sorted(means.items(), key=lambda item: (item[1], item[0])))
 
     def _entries(self, observed: Tensor, first: Tensor, second: Tensor, few: int = 0) -> Tensor:
         """u of ``observed`` (m,) filed under ``first`` and ``second``: shape (m, K, K). With ``few``, so many of each at
