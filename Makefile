@@ -32,6 +32,7 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/long_sums.py --results build/long-sums.jsonl
 	$(BIN)/python benchmarks/shortcut_counting.py --results build/shortcut-counting.jsonl
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/views.py

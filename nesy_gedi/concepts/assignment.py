@@ -31,6 +31,9 @@ NEAR_TIE = math.log(20.0)
 MAX_NEAR_TIES = 64
 """So many near-tied maps are listed."""
 
+TABLES_SHARE = 0.5
+"""Of the time, at most, for what guides the search: without time to search, it guides nothing."""
+
 KINDS = ("fitting", "many_to_one", "one_to_one")
 
 HARDLY_SEEN = 0.01
@@ -168,7 +171,8 @@ def _check_options(kind: str, seconds: float, tolerance: float, max_near_ties: i
 def _search(
     observations: Observations, base: Tensor, deadline: float, tolerance: float, max_near_ties: int, seed: int
 ) -> Found:
-    tables = PairTables(observations, base, deadline)
+    now = time.perf_counter()
+    tables = PairTables(observations, base, now + TABLES_SHARE * (deadline - now))
     unseen = (observations.mass() < HARDLY_SEEN) & (base == UNKNOWN)
     search = BranchAndBound(
         observations,

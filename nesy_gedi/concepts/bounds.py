@@ -25,6 +25,7 @@ class AnswerBounds:
 
     Attributes:
         width: weights that the networks' distributions fill, in the order of ``reasoner.inputs``.
+        nodes: of the circuit, one at least.
         needs_other: whether an upper bound also depends on lower bounds of the weights, and the other way round.
     """
 
@@ -53,6 +54,7 @@ class AnswerBounds:
         self._plans: dict[int, Plan] = {}
         nodes = circuit.formula.reachable([*circuit.roots, circuit.evidence])
         crosses = any(isinstance(circuit.formula.nodes[node], Not) for node in nodes)
+        self.nodes = max(1, len(nodes))
         self.needs_other = crosses or circuit.evidence != TRUE
 
     def _plan(self, answer: int) -> Plan:

@@ -20,7 +20,10 @@ UNKNOWN = -1
 """Stands in a map for a symbol not yet chosen."""
 
 ROWS_AT_ONCE = 16_384
-"""How many (map, observation) pairs are evaluated together; bounds memory."""
+"""How many (map, observation) pairs are evaluated together at most."""
+
+VALUES_AT_ONCE = 20_000_000
+"""Of all nodes of the circuit together: of a large one, fewer pairs. Bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,10 @@ class Observations:
         chosen = [self._inverse(unknown, maps) for unknown in self.unknowns]
         sorted_kind, order = self._kind[observed].sort(stable=True)
         kinds, counts = sorted_kind.unique_consecutive(return_counts=True)
+        rows = min(ROWS_AT_ONCE, max(1, VALUES_AT_ONCE // self.bounds.nodes))
         start = 0
         for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
-            for part in order[start : start + count].split(ROWS_AT_ONCE):
+            for part in order[start : start + count].split(rows):
                 result[part] = self._one_kind(kind, maps, chosen, which[part], observed[part], largest)
             start += count
         return result

@@ -26,6 +26,18 @@ TABLE_ENTRIES = 8_000_000
 SAMPLE = 12
 """Observations by which is decided which two of more than two images say most."""
 
+SHORTLISTED = 12
+"""Of more pairs of images, so many by a glance at each. Long sums have hundreds, of which those at the same place tell."""
+
+GLANCE_OBSERVATIONS, GLANCE_ENTRIES = 4, 6
+"""How many observations a glance looks at, and at how many entries of each."""
+
+AS_TELLING = 0.5
+"""Pairs of images that say so much of what the most telling pair does are as good."""
+
+PAIRS_AT_ONCE = 64
+"""Looked at together."""
+
 ELEMENTS_AT_ONCE = 4_000_000
 """Bounds the memory of one step."""
 
@@ -55,7 +67,7 @@ class PairTables:
         same = observations.network_of[:, None] == observations.network_of
         one_to_one = torch.tensor([unknown.one_to_one for unknown in observations.unknowns])
         self._exclusive = same & ~torch.eye(size, dtype=torch.bool) & one_to_one[observations.network_of]
-        self.first, self.second = self._file()
+        self.first, self.second = self._file(deadline)
         self.own = torch.zeros(observations.count, width, width, dtype=torch.float64)
         computed = torch.randperm(observations.count, generator=torch.Generator().manual_seed(0))
         for part in computed[: TABLE_ENTRIES // width**2].split(max(1, 500_000 // width**2)):
@@ -72,7 +84,7 @@ class PairTables:
         diagonal = self._exclusive[:, :, None, None] & torch.eye(width, dtype=torch.bool)
         self.pair.masked_fill_(diagonal, NEVER)
 
-    def _file(self) -> tuple[Tensor, Tensor]:
+    def _file(self, deadline: float) -> tuple[Tensor, Tensor]:
         """The clusters that each observation is filed under."""
         observations = self.observations
         top = [unknown.offset + rows.argmax(1) for unknown, rows in observations.mapped_rows()]
@@ -80,18 +92,65 @@ class PairTables:
         count = len(observations.answers)
         if not tops:
             tops = [torch.zeros(count, dtype=torch.long)]  # the answers do not depend on the map
-        sides = (0, len(tops) - 1)
+        pairs = [(0, len(tops) - 1)]
         if len(tops) > 2 and count:
             sample = torch.linspace(0, count - 1, min(SAMPLE, count)).long()
-            means = {}
-            for j, k in combinations(range(len(tops)), 2):
-                entries = self._entries(sample, tops[j][sample], tops[k][sample])
-                means[j, k] = float(entries[entries > NEVER].mean())
-            sides = min(means, key=lambda pair: (means[pair], pair))
-        return torch.cat([tops[sides[0]], *labelled]), torch.cat([tops[sides[1]], *labelled])
+            pairs = list(combinations(range(len(tops)), 2))
+            if len(pairs) > SHORTLISTED:
+                pairs = list(self._telling(pairs, tops, sample[:GLANCE_OBSERVATIONS], deadline, GLANCE_ENTRIES))
+            means = self._telling(pairs[:SHORTLISTED], tops, sample, deadline)
+            pairs = [pair for pair, mean in means.items() if mean <= AS_TELLING * min(means.values())]
+        first, second = self._concentrated(torch.stack(tops), pairs)
+        return torch.cat([first, *labelled]), torch.cat([second, *labelled])
 
-    def _entries(self, observed: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """u of ``observed`` (m,) filed under ``first`` and ``second``: shape (m, K, K)."""
+    def _concentrated(self, tops: Tensor, pairs: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """For each observation the clusters of one of ``pairs`` of its images, chosen so that the observations are of few
+        different ones: the sooner these clusters have symbols, the sooner all of them count.
+
+        Args:
+            tops: the most probable cluster of each image, (images, count).
+        """
+        size = self.observations.size
+        one, other = tops[[j for j, _ in pairs]], tops[[k for _, k in pairs]]
+        kinds = torch.minimum(one, other) * size + torch.maximum(one, other)
+        chosen = kinds[0].clone()
+        left = torch.arange(tops.shape[1])
+        while len(left):
+            # How many of those left can be filed under each pair of clusters.
+            can = torch.zeros(size * size, len(left), dtype=torch.bool)
+            can[kinds[:, left], torch.arange(len(left)).expand(len(pairs), -1)] = True
+            most = int(can.sum(1).argmax())
+            chosen[left[can[most]]] = most
+            left = left[~can[most]]
+        return chosen // size, chosen % size
+
+    def _telling(
+        self, pairs: list[tuple[int, int]], tops: list[Tensor], sample: Tensor, deadline: float, few: int = 0
+    ) -> dict[tuple[int, int], float]:
+        """What ``pairs`` of images say together in ``sample`` (m,), the mean of their entries, the most telling first;
+        without those for which there is no time.
+
+        Args:
+            tops: of each image the most probable cluster in each observation, (count,).
+            few: entries of each observation, drawn at random; 0 for all.
+        """
+        top = torch.stack(tops)[:, sample]
+        # In a random order, so that those for which there is time are of all kinds.
+        mixed = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))
+        means: dict[tuple[int, int], float] = {}
+        for part in torch.tensor(pairs)[mixed].split(PAIRS_AT_ONCE):
+            entries = self._entries(sample.repeat(len(part)), top[part[:, 0]].flatten(), top[part[:, 1]].flatten(), few)
+            entries = entries.view(len(part), -1)
+            known = entries > NEVER
+            found = entries.masked_fill(~known, 0.0).sum(1) / known.sum(1).clamp_min(1)
+            means.update(((j, k), mean) for (j, k), mean in zip(part.tolist(), found.tolist(), strict=True))
+            if time.perf_counter() > deadline:
+                break
+        return dict(sorted(means.items(), key=lambda item: (item[1], item[0])))
+
+    def _entries(self, observed: Tensor, first: Tensor, second: Tensor, few: int = 0) -> Tensor:
+        """u of ``observed`` (m,) filed under ``first`` and ``second``: shape (m, K, K). With ``few``, so many of each at
+        most, drawn at random; the others are left at ``NEVER``."""
         size, width = self.observations.size, self.width
         pairs, which = (first * size + second).unique(return_inverse=True)
         v, w = pairs // size, pairs % size
@@ -109,7 +168,11 @@ class PairTables:
             for place in torch.nonzero(self.base != UNKNOWN)[:, 0].tolist():
                 possible &= ~(self._exclusive[side, place][:, None, None] & (symbol == self.base[place]))
         result = torch.full((len(observed), width, width), NEVER, dtype=torch.float64)
-        row, s, t = torch.nonzero(possible[which], as_tuple=True)
+        wanted = possible[which]
+        if few and few < width**2:
+            drawn = torch.rand(wanted.shape, generator=torch.Generator().manual_seed(0)).masked_fill(~wanted, -1.0)
+            wanted &= drawn > drawn.flatten(1).kthvalue(width**2 - few).values[:, None, None]
+        row, s, t = torch.nonzero(wanted, as_tuple=True)
         entry = (which[row] * width + s) * width + t
         result[row, s, t] = self.observations.bound(maps.flatten(0, 2), entry, observed[row])
         return result

@@ -68,6 +68,11 @@ class Augmentation:
         """Noise alone; its default is small beside the gap between the toy data's classes, whose radius is 1."""
         return cls(shift=0.0, scale=0.0, rotation=0.0, shear=0.0, noise=noise)
 
+    @classmethod
+    def none(cls) -> Augmentation:
+        """Every view is the image itself."""
+        return cls(shift=0.0, scale=0.0, rotation=0.0, shear=0.0, noise=0.0)
+
     @property
     def moves(self) -> bool:
         """Whether pixels change place."""

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
+from nesy_gedi.data.views import Augmentation, augment
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.likelihood import nll
 from nesy_gedi.training.clock import Clock
@@ -46,6 +47,7 @@ class AnswerWork(Work):
         self.device = device
         self.labelled = {name: each.to(device) for name, each in (labelled or {}).items()}
         self.settings: Optimisation = task.recipe.training
+        self.augmentation = task.recipe.training.augmentation
         self.seed = task.recipe.seed
         self.pieces = Pieces("queries", "training.batch_size")
 
@@ -61,8 +63,18 @@ class AnswerWork(Work):
     def step(
         self, rows: Tensor, optimizer: Any, fabric: Fabric, clock: Clock, progress: float
     ) -> Mapping[str, float | Tensor]:
-        queries = self.splits.train
-        loss = train_step(self.task, self.networks, queries, rows, optimizer, fabric, clock, self.labelled, self.pieces)
+        loss = train_step(
+            self.task,
+            self.networks,
+            self.splits.train,
+            rows,
+            optimizer,
+            fabric,
+            clock,
+            self.labelled,
+            augmentation=self.augmentation,
+            pieces=self.pieces,
+        )
         return {"loss": loss}
 
     def measure(self, losses: dict[str, float]) -> tuple[dict[str, Any], tuple[float, ...]]:
@@ -87,6 +99,8 @@ def train_step(
     fabric: Fabric,
     clock: Clock,
     labelled: Mapping[str, Labelled] | None = None,
+    *,
+    augmentation: Augmentation | None = None,
     pieces: Pieces | None = None,
 ) -> Tensor:
     """One step on a batch of queries and all labelled images (on the device); the time is booked on ``network`` and
@@ -94,6 +108,7 @@ def train_step(
 
     Args:
         rows: of the whole batch, of which each of several processes takes its part.
+        augmentation: networks look at random views of images; at the images themselves without it.
         pieces: in how many pieces memory allows it to be computed.
 
     Returns:
@@ -105,7 +120,7 @@ def train_step(
 
     def part(own: Tensor, number: int, count: int) -> Tensor:
         share = len(own) / len(rows)
-        looking = Looking(networks, labelled or {}, processes, (number, count))
+        looking = Looking(networks, labelled or {}, processes, (number, count), augmentation=augmentation)
         log_p = perceive(task, looking, queries, own, fabric.device)
         clock.lap("network")
         loss, surrogate = answer_loss(task, log_p, queries, own)
@@ -131,6 +146,7 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
         labelled: on the same device.
         processes: of which each looks at its part of the labelled images.
         piece: which of how many pieces of the batch this is, and of the labelled images with it.
+        augmentation: they look at a random view of each image; at the images themselves without it.
     """
 
     def __init__(
@@ -139,11 +155,14 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
         labelled: Mapping[str, Labelled],
         processes: Processes = ALONE,
         piece: tuple[int, int] = (0, 1),
+        *,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.networks = networks
         self.labelled = labelled
         self.processes = processes
         self.piece = piece
+        self.augmentation = None if augmentation == Augmentation.none() else augmentation
         self.losses: list[Tensor] = []
 
     def __getitem__(self, name: str) -> Callable[[Tensor], Tensor]:
@@ -167,7 +186,8 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
 
     def look(self, name: str, images: Tensor) -> Tensor:
         """Log-probabilities of images (n, ...), as the networks return them."""
-        log_p: Tensor = self.networks[name](images)
+        shown = images if self.augmentation is None else augment(images, self.augmentation)
+        log_p: Tensor = self.networks[name](shown)
         return log_p
 
     def __iter__(self) -> Iterator[str]:

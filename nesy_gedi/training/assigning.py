@@ -37,6 +37,9 @@ cluster misreads with confidence makes the right map cost about as much."""
 ACCIDENTS = 1e-3
 """Of so many answers both images may be misread and the answer be right all the same."""
 
+IMAGES = 8000
+"""So many in answers settle any assignment that answers can: of long sums fewer are looked at."""
+
 TYPICAL = 8
 """Training images shown of a cluster whose label would help."""
 
@@ -76,7 +79,7 @@ def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Percepti
 
     labels = {name: (perceive(name, told.images), told.symbols) for name, told in inputs.labelled.items()}
     task.reasoner.to("cpu")
-    queries = inputs.splits.train.first(task.recipe.pretraining.answers)
+    queries = inputs.splits.train.first(min(task.recipe.pretraining.answers, max(1, IMAGES // len(task.slots))))
     observed = _observe(task, queries, perceive)
     found = _search(observed, labels)
     asked: list[int] = []

@@ -87,7 +87,7 @@ class EnsembleWork(AnswerWork):
 
         def part(own: Tensor, number: int, pieces: int) -> Tensor:
             share = len(own) / len(rows)
-            looking = Looking(self.live, self.labelled, processes, (number, pieces))
+            looking = Looking(self.live, self.labelled, processes, (number, pieces), augmentation=self.augmentation)
             log_p = perceive(self.task, looking, queries, own, self.device)
             clock.lap("network")
             answers, surrogate = answer_loss(self.task, log_p, queries, own.repeat(count))

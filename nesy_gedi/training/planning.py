@@ -94,6 +94,7 @@ def plan(task: Task, splits: Splits) -> Recipe:
         cotraining = _cotraining(task, cotraining, method, splits)
     else:
         _refuse_unused(method, cotraining)
+        _refuse_moving(recipe.training.augmentation, splits, "training.augmentation")
     planned = task.with_recipe(replace(recipe, method=method, cotraining=cotraining, networks=networks))
     check_priors(planned)
     if method in COTRAINED:
@@ -251,19 +252,23 @@ def _refuse_unused(method: str, what: CotrainingRecipe) -> None:
         )
 
 
+def _refuse_moving(augmentation: Augmentation, splits: Splits, where: str) -> None:
+    if splits.pool.images.dim() == 2 and (augmentation.moves or augmentation.colour):
+        raise RecipeError(
+            "points can be augmented with noise alone",
+            where=where,
+            hint="set shift, scale, rotation, shear and colour to 0, and flip to false",
+        )
+
+
 def _cotraining(task: Task, what: CotrainingRecipe, method: str, splits: Splits) -> CotrainingRecipe:
-    images, queries = splits.pool.images, len(splits.train)
+    queries = len(splits.train)
     pretrained = method == "clusters" or all(task.network(name).weights for name in task.networks)
     views = what.views if what.views != "auto" else "neighbours" if pretrained else "augmentation"
     augmentation = what.augmentation
-    if images.dim() == 2 and (augmentation.moves or augmentation.colour):
-        if augmentation != Augmentation():
-            raise RecipeError(
-                "points can be augmented with noise alone",
-                where="cotraining.augmentation",
-                hint="set shift, scale, rotation, shear and colour to 0, and flip to false",
-            )
+    if splits.pool.images.dim() == 2 and augmentation == Augmentation():
         augmentation = Augmentation.for_points()
+    _refuse_moving(augmentation, splits, "cotraining.augmentation")
     objective, constants = what.objective or "gedi", what.constants
     many = queries > what.queries
     if find_objective(objective).own_clusters and not (pretrained and many):

@@ -112,6 +112,8 @@ class TrainingRecipe:
         weight_decay: decoupled (AdamW); 0 is plain Adam.
         precision: Lightning Fabric's name: ``32-true``, ``bf16-mixed``, ``16-mixed`` ... for the networks; the logic
             computes in float32 or better.
+        augmentation: of the images of queries, and of labelled ones, in the steps of the method ``answers``: another view
+            each time that an image is shown. None by default; co-training has its own.
     """
 
     epochs: int = 20
@@ -119,6 +121,7 @@ class TrainingRecipe:
     learning_rate: float = 0.002
     weight_decay: float = 0.0
     precision: str = "32-true"
+    augmentation: Augmentation = field(default_factory=Augmentation.none)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class PretrainingRecipe:
         overrides: dotted keys of that recipe and their values.
         attempts: pretrainings at most. A further one is made where the answers are unlikely under the best assignment;
             that with the likeliest answers is kept.
-        answers: observed answers that an assignment looks at, at most.
+        answers: observed answers that an assignment looks at, at most; fewer of many images each.
         ask: further answers at most that are asked for where these leave the assignment open; each is that of the query
             which tells most, and a training query from then on.
         seconds: that an assignment may take.

@@ -41,7 +41,8 @@ def views(images: torch.Tensor, augmentation: Augmentation, seed: int) -> torch.
 @pytest.mark.parametrize("shape", SHAPES)
 def test_without_strength_nothing_changes(shape: tuple[int, int, int]) -> None:
     images = some_images(5, shape)
-    view = augment(images, only())
+    assert only() == Augmentation.none()
+    view = augment(images, Augmentation.none())
     assert view.dtype == torch.float32
     assert torch.equal(view, images.float() / 255.0)
     points = torch.randn(5, 2)

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from nesy_gedi.data import Augmentation
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder
@@ -50,7 +51,7 @@ def noisy_encoder() -> nn.Module:
 NOISY = replace(
     SMALL,
     networks={"digit_net": NetworkRecipe(encoder="small_runs:noisy_encoder")},
-    training=replace(SMALL.training, weight_decay=0.1),
+    training=replace(SMALL.training, weight_decay=0.1, augmentation=Augmentation()),
 )
 
 

@@ -15,7 +15,7 @@ from small_pretraining import pretrain_small
 from small_runs import ADDITION, NOISY, SLIPPING, SMALL, addition, once, tensors, train_small, untimed
 from torch import Tensor, nn
 
-from nesy_gedi.data import ImageSplits, Outside, Queries
+from nesy_gedi.data import Augmentation, ImageSet, ImageSplits, Outside, Queries, augment
 from nesy_gedi.errors import Interrupted, RecipeError, UsageError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.networks.ensembles import EnsembleEncoder, EnsembleHead
@@ -156,6 +156,26 @@ def test_the_loss_of_a_step_and_its_gradient(
     rows = torch.arange(recipe.training.batch_size)
     expected = by_hand(task, task.perceptions(SHAPE, digits.train.images), splits.train, rows, shown)
     assert dry["first_loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_all_members_see_the_same_views(digits: ImageSplits, fabric: Fabric) -> None:
+    views = replace(ENSEMBLE, training=replace(ENSEMBLE.training, augmentation=Augmentation(rotation=40.0)))
+    task = Task(addition(), views)
+    splits = task.queries(digits)
+    networks = task.perceptions(SHAPE, digits.train.images)
+    rows = torch.arange(5)
+    torch.manual_seed(5)
+    turned = augment(splits.train.images.images[splits.train.index[rows].flatten()], views.training.augmentation)
+    images = ImageSet((turned * 255.0).round().byte(), splits.train.images.subset(range(len(turned))).labels)
+    index = torch.arange(len(turned)).view(len(rows), -1)
+    queries = Queries(images, index, splits.train.answers[rows], splits.train.observed[rows])
+    none = (turned[:0], torch.zeros(0).long())
+    expected = float(by_hand(task, networks, queries, rows, none).detach())
+    wrapped = nn.ModuleDict({name: fabric.setup_module(each) for name, each in networks.items()})
+    work = EnsembleWork(task, wrapped, splits, fabric, {})
+    optimizer = fabric.setup_optimizers(torch.optim.SGD(list(work.parameters()), lr=0.0))
+    torch.manual_seed(5)
+    assert work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"] == pytest.approx(expected, rel=1e-2)
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------

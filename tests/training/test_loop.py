@@ -16,13 +16,14 @@ from lightning_fabric.plugins import MixedPrecision
 from small_runs import NOISY, SLIPPING, SMALL, STEPS, addition, tensors, train_small, with_training
 from torch import Tensor, nn
 
-from nesy_gedi.data import ImageSplits
+from nesy_gedi.data import Augmentation, ImageSplits, augment
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training import answers, loop
 from nesy_gedi.training.answers import AnswerWork, train_step
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive
+from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.loop import Listener, cosine, fit
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder, create_run
@@ -58,6 +59,50 @@ def test_a_step_has_the_gradient_of_the_whole(digits: ImageSplits, fabric: Fabri
     assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
     for one, other in zip(gradients(task, networks), whole, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-7)
+
+
+STRONG = Augmentation(shift=0.3, rotation=40.0)
+
+
+@pytest.mark.parametrize("labels", [(), ("3=2", "7=1")])
+def test_a_step_on_views(labels: tuple[str, ...], digits: ImageSplits, fabric: Fabric) -> None:
+    """The loss and the gradient of a step are those of one random view of each image, labelled images included."""
+    recipe = with_training(replace(SMALL, networks={"digit_net": NetworkRecipe(features=16, labels=labels)}))
+    task, networks, splits = set_up(addition(), with_training(recipe, augmentation=STRONG), digits)
+    labelled = read_labels(task, splits.pool)
+    rows = torch.tensor([0, 3, 4, 9, 11])
+    index = splits.train.index[rows]
+    images = splits.train.images.images[index.flatten()]
+    told = labelled.get("digit_net")
+    shown = images if told is None else torch.cat([images, told.images])
+    torch.manual_seed(5)
+    log_p = networks["digit_net"](augment(shown, STRONG))
+    seen = {"digit_net": log_p[: len(images)].view(*index.shape, -1)}
+    expected = task.reasoner.nll(task.observe(seen, splits.train.observed[rows]), splits.train.answers[rows])
+    if told is not None:
+        expected = expected - log_p[len(images) :].gather(1, told.symbols[:, None]).mean()
+    expected.backward()
+    whole = gradients(task, networks)
+
+    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+    work = AnswerWork(task, wrapped, splits, fabric.device, labelled)
+    optimizer = fabric.setup_optimizers(torch.optim.SGD(list(work.parameters()), lr=0.0))
+    torch.manual_seed(5)
+    assert work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"] == pytest.approx(float(expected.detach()), rel=1e-6)
+    for one, other in zip(gradients(task, networks), whole, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-7)
+    assert work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"] != pytest.approx(float(expected.detach()), rel=1e-3)
+
+
+def test_images_are_shown_as_they_are_by_default(digits: ImageSplits, fabric: Fabric) -> None:
+    task, networks, splits = set_up(addition(), SMALL, digits)
+    wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
+    work = AnswerWork(task, wrapped, splits, fabric.device)
+    optimizer = fabric.setup_optimizers(torch.optim.SGD(list(work.parameters()), lr=0.0))
+    state = torch.get_rng_state()
+    losses = [work.step(torch.arange(8), optimizer, fabric, Clock(), 0.0)["loss"] for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert torch.equal(torch.get_rng_state(), state)  # runs of recipes without augmentation stay what they were
 
 
 class Certain(nn.Module):

@@ -113,6 +113,12 @@ def test_points_learn_from_answers_unless_asked_otherwise() -> None:
     with pytest.raises(RecipeError, match="points can be augmented with noise alone") as caught:
         planned(replace(found, cotraining=moved), points, text)
     assert caught.value.where == "cotraining.augmentation"
+    noisy = replace(recipe, training=replace(recipe.training, augmentation=Augmentation.for_points(0.2)))
+    assert planned(noisy, points, text).training == noisy.training
+    turned = replace(recipe, training=replace(recipe.training, augmentation=replace(Augmentation.none(), rotation=5.0)))
+    with pytest.raises(RecipeError, match="points can be augmented with noise alone") as caught:
+        planned(turned, points, text)
+    assert caught.value.where == "training.augmentation"
     task = Task(Program(text), replace(recipe, method="clusters"))
     pretraining = pretraining_of(task, "net", points.train)
     assert not pretraining.augmentation.moves

@@ -102,7 +102,7 @@ UNKNOWN = [
         "[when.mnist.training]\nepoch = 1",
         2,
         "unknown key epoch in [when.mnist.training]",
-        "valid: batch_size, epochs, learning_rate, precision, weight_decay",
+        "valid: augmentation, batch_size, epochs, learning_rate, precision, weight_decay",
     ),
     ("query = 'f'\n[when.mnist]\ndatas = 1", 3, "unknown key datas in [when.mnist]", "did you mean data?"),
 ]

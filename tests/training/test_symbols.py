@@ -36,6 +36,7 @@ from nesy_gedi.networks.heads import ClusterHead
 from nesy_gedi.training import assigning
 from nesy_gedi.training.bundled import find_program
 from nesy_gedi.training.diagnosis import diagnose_encoder
+from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.pretrained import load_perception
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, load_recipe
 from nesy_gedi.training.runs import ProgramRun, open_pretraining, open_run
@@ -115,6 +116,14 @@ def test_the_document(through: Trained) -> None:
     assert (found["answers"], found["labels"]) == (40, 0)
     assert document["best_epoch"] == 2
     assert through.document["metrics"]["concept_accuracy"] > 0.85
+
+
+def test_of_many_images_fewer_answers_are_looked_at(through: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assigning, "IMAGES", 25)
+    task = through.task
+    splits, perception = through.splits, load_perception(through.run.pretraining_folder / "digit_net")
+    inputs = assigning.AssignmentInputs(task, splits, {}, None, "cpu", (), Listener(), lambda: False)
+    assert assigning.assign_clusters(inputs, {"digit_net": perception})["answers"] == 12  # of two images each
 
 
 def test_times_add_up(through: Trained) -> None:
