@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nesy_gedi.errors import UsageError, did_you_mean
 from nesy_gedi.logic.forms import QueryForm
@@ -125,7 +126,7 @@ def describe(engine: TopK | Sampler) -> Approximation:
         ProgramError: grounding failed.
         BudgetError: a restricted circuit is too large.
     """
-    nothing = {
+    nothing: dict[object, Tensor] = {
         (item.network, *item.slots): torch.full(
             (1, len(item.domain)), 1.0 / len(item.domain), dtype=torch.float64
         ).log()

@@ -69,8 +69,11 @@ class DecidedGrounding:
         self.form = form
         self.budget = budget or Budget()
         with self._explained():
-            self._engine, self._database = grounding._prepare(program, form.rules())
-            self._evidence = grounding._evidence(self._engine, self._database)
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self._engine, self._database = grounding._prepare(self.program, self.form.rules())
+        self._evidence = grounding._evidence(self._engine, self._database)
 
     @property
     def has_evidence(self) -> bool:
@@ -86,9 +89,13 @@ class DecidedGrounding:
         """
         with self._explained():
             target: LogicFormula = _Deciding(self, decide)
-            self._engine.ground(self._database, self.form.goal(), target, label=target.LABEL_QUERY)
-            for goal, value in self._evidence:
-                self._engine.ground(self._database, goal, target, label=grounding._EVIDENCE_LABELS[value])
+            try:
+                self._engine.ground(self._database, self.form.goal(), target, label=target.LABEL_QUERY)
+                for goal, value in self._evidence:
+                    self._engine.ground(self._database, goal, target, label=grounding._EVIDENCE_LABELS[value])
+            except BaseException:
+                self._prepare()  # an engine that was interrupted keeps half of its work on its stack
+                raise
             target.__class__ = LogicFormula  # nothing is decided any more; ProbLog converts its own classes only
             if grounding._has_cycle(target):
                 target = LogicDAG.create_from(target)

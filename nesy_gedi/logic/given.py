@@ -101,26 +101,57 @@ class Given:
         )
 
 
-PROBES = 16
-"""How many groundings, each of one symbol an image, look for what a program asks before any distribution is there."""
+PROBES = 64
+"""How many worlds are evaluated at most to find what a program asks, before any distribution is there."""
+
+PROBES_IN_VAIN = 12
+"""After so many worlds in a row that ask nothing new, all inputs count as found."""
+
+
+class _Visited:
+    """A node of the tree of a program's questions: how often each value of the next one was tried."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.values: dict[int, _Visited] = {}
+
+    def least_tried(self, size: int) -> int:
+        return min(range(size), key=lambda value: self.values[value].times if value in self.values else 0)
+
+    def go(self, value: int) -> _Visited:
+        visited = self.values.setdefault(value, _Visited())
+        visited.times += 1
+        return visited
 
 
 def find_inputs(grounds: DecidedGrounding) -> list[NeuralInput]:
-    """The inputs that a program asks while every image shows the first symbol, the second and so on, in order.
+    """The inputs that a program asks in some worlds, each going where few have gone before; in the reasoner's order.
 
-    What it asks only for mixed symbols is missing.
+    What it asks in rare worlds only may be missing.
     """
     found: dict[Reading, None] = {}
     networks = grounds.program.networks
-    for probe in range(min(PROBES, max((len(domain) for domain in networks.values()), default=1))):
+    root = _Visited()
+    vain = 0
+    for _ in range(PROBES):
+        node = root
+        shown: dict[object, int] = {}
 
-        def decide(choice: Choice, probe: int = probe) -> bool | None:
+        def decide(choice: Choice, shown: dict[object, int] = shown) -> bool | None:
+            nonlocal node
             if choice.kind != "nn":
                 return None
-            found[choice.source] = None
-            return choice.entry == probe % len(networks[choice.source[0]])
+            if choice.variable not in shown:
+                found[choice.source] = None
+                shown[choice.variable] = node.least_tried(len(networks[choice.source[0]]))
+                node = node.go(shown[choice.variable])
+            return choice.entry == shown[choice.variable]
 
+        before = len(found)
         grounds.ground(decide)
+        vain = 0 if len(found) > before else vain + 1
+        if vain == PROBES_IN_VAIN or not found:
+            break
     order = {slot: k for k, slot in enumerate(grounds.form.slots)}
     ordered = sorted(found, key=lambda r: (r[0], [order.get(slot, -1) for slot in r[1]], r[1]))
     return [NeuralInput(network, slots, networks[network]) for network, slots in ordered]

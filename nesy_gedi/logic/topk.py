@@ -254,11 +254,6 @@ class TopK(nn.Module):
                 found[group.rows] = group.bounds(nothing)[1].exp().to(found)
         return found
 
-    def uniform(self) -> dict[object, Tensor]:
-        """A batch of one row that knows nothing: what the bounds are at their worst."""
-        sizes = {(item.network, *item.slots): len(item.domain) for item in self._inputs}
-        return {key: torch.full((1, size), 1.0 / size, dtype=torch.float64).log() for key, size in sizes.items()}
-
     def size(self, log_p: Tensor | Mapping[object, Tensor]) -> tuple[int, int]:
         """Numbers of nodes and edges of the largest restricted circuit of a batch."""
         sizes = [(group.circuit.nodes, group.circuit.edges) for group in self._groups(self._given(log_p, None))]

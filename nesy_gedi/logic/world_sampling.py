@@ -286,8 +286,7 @@ class Sampler(nn.Module):
             if isinstance(source, float):
                 return torch.tensor([1.0 - source, source], dtype=torch.float64)
             if source not in distributions:
-                is_learned = isinstance(source, int)
-                log_p = self.learned(source, torch.float64).expand(given.size, -1) if is_learned else given(source)
+                log_p = _log_p(source, given, self.learned, torch.float64)
                 distributions[source] = log_p.detach().double().exp().cpu()
             return distributions[source][row]
 
@@ -314,6 +313,11 @@ class Sampler(nn.Module):
                         pending.append((world.child(value), times, _Trail(trail, world.question, value)))
             found.append(leaves)
         return found
+
+
+def _log_p(source: Reading | int, given: Given, learned: LearnedProbabilities, dtype: torch.dtype) -> Tensor:
+    """Log-probabilities of a question's values, shape ``(batch, K)``."""
+    return learned(source, dtype).expand(given.size, -1) if isinstance(source, int) else given(source)
 
 
 def _steps(trail: _Trail | None) -> Iterator[_Trail]:
@@ -344,10 +348,7 @@ class _Score:
         size = self._given.size
         parts: list[Tensor] = []
         for source, weights in self._weights.items():
-            if isinstance(source, int):
-                log_p = self._learned(source, torch.get_default_dtype()).expand(size, -1)
-            else:
-                log_p = self._given(source)
+            log_p = _log_p(source, self._given, self._learned, torch.get_default_dtype())
             rows, values = torch.tensor(list(weights), device=log_p.device).unbind(1)
             # Only entries that were drawn: an impossible one would be 0 * -inf.
             chosen = log_p[rows, values] * torch.tensor(list(weights.values()), dtype=log_p.dtype, device=log_p.device)
