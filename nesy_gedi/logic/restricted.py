@@ -101,6 +101,7 @@ class RestrictedCircuit:
         self._plan = Plan(
             circuit, roots, lambda variable, value: row[circuit.variables[variable].weights[value]], len(row)
         )
+        self._plans: dict[torch.device, Plan] = {torch.device("cpu"): self._plan}
 
     def __call__(
         self,
@@ -125,8 +126,9 @@ class RestrictedCircuit:
         rows = [conditional[reading].T for reading in self._readings]
         rows += [learned(group, like.dtype)[:, None].expand(-1, batch) for group in self._groups]
         rows.append(self._constants.to(like)[:, None].expand(-1, batch))
-        plan = self._plan if like.device.type == "cpu" else self._plan.to(like.device)
-        return plan(torch.cat(rows)).T
+        if like.device not in self._plans:
+            self._plans[like.device] = self._plan.to(like.device)
+        return self._plans[like.device](torch.cat(rows)).T
 
 
 def _given_kept(formula: Formula, roots: Sequence[int], kept: Kept) -> tuple[Formula, list[int]]:
