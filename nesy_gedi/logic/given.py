@@ -107,6 +107,9 @@ PROBES = 64
 PROBES_IN_VAIN = 12
 """After so many worlds in a row that ask nothing new, all inputs count as found."""
 
+CHOICES_PROBED = 5_000
+"""After so many choices, a millisecond each, no further world is evaluated: wide domains make each world slow."""
+
 
 class _Visited:
     """A node of the tree of a program's questions: how often each value of the next one was tried."""
@@ -132,13 +135,14 @@ def find_inputs(grounds: DecidedGrounding) -> list[NeuralInput]:
     found: dict[Reading, None] = {}
     networks = grounds.program.networks
     root = _Visited()
-    vain = 0
+    vain = choices = 0
     for _ in range(PROBES):
         node = root
         shown: dict[object, int] = {}
 
         def decide(choice: Choice, shown: dict[object, int] = shown) -> bool | None:
-            nonlocal node
+            nonlocal node, choices
+            choices += 1
             if choice.kind != "nn":
                 return None
             if choice.variable not in shown:
@@ -150,7 +154,7 @@ def find_inputs(grounds: DecidedGrounding) -> list[NeuralInput]:
         before = len(found)
         grounds.ground(decide)
         vain = 0 if len(found) > before else vain + 1
-        if vain == PROBES_IN_VAIN or not found:
+        if vain == PROBES_IN_VAIN or choices > CHOICES_PROBED or not found:
             break
     order = {slot: k for k, slot in enumerate(grounds.form.slots)}
     ordered = sorted(found, key=lambda r: (r[0], [order.get(slot, -1) for slot in r[1]], r[1]))
