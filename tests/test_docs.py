@@ -18,6 +18,7 @@ from nesy_gedi.cli.main import commands
 from nesy_gedi.concepts import shortcuts
 from nesy_gedi.concepts.assignment import NEAR_TIE
 from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.world_sampling import CONFIDENCE, estimate_share
 from nesy_gedi.reports.learned_map import ABOVE_CHANCE, RELIABLE
 from nesy_gedi.training.assigning import ACCIDENTS, DOUBTFUL, UNLIKELY
 from nesy_gedi.training.bundled import find_program
@@ -99,6 +100,8 @@ def test_readme_begins_with_the_two_commands() -> None:
         ("few-labels.md", "over 20 times less likely", math.exp(NEAR_TIE), 20.0),
         ("few-labels.md", "at most 128 labelled images a step", LABELLED_BATCH, 128),
         ("few-labels.md", "more than a fifth of the way", UNLIKELY, 0.2),
+        ("approximation.md", "at least 99 % of the time", CONFIDENCE, 0.99),
+        ("approximation.md", "0.53 % for 1000 worlds", estimate_share(0, 1000).upper, pytest.approx(0.0053, abs=5e-5)),
         ("inspect.md", "at least 90% of the images", RELIABLE, 0.9),
         ("inspect.md", "less than two fifths of the way from chance", ABOVE_CHANCE, 0.4),
         ("few-labels.md", "less than 10,000 times less likely", math.exp(DOUBTFUL), pytest.approx(10_000)),

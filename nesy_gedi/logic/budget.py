@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nesy_gedi.errors import BudgetError
@@ -16,9 +16,9 @@ CHECK_EVERY = 256
 
 WAYS_OUT = (
     "let a rule look at one image at a time and hand on no more than it must, as programs/multi_addition.pl does with a "
-    "carry"
+    "carry; or ask for proven bounds with --engine topk:3, for an estimate with --engine sample:1000"
 )
-"""What makes a program smaller."""
+"""What makes a program smaller, and what to do with one that is too large."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ class Watch:
     """A budget that is being spent.
 
     Args:
-        what: what it is spent on, for the error: ``addition(X, Y, Sum)``.
+        what: what it is spent on, for the error: the program and the query form.
+        hint: what may be done about it.
     """
 
-    def __init__(self, budget: Budget, what: str) -> None:
+    def __init__(self, budget: Budget, what: str, hint: str = WAYS_OUT) -> None:
         self.budget = budget
         self.what = what
+        self.hint = hint
         self._end = time.monotonic() + budget.seconds
         self._memory = _memory() + budget.gigabytes * 1e9
         self._steps = 0
@@ -77,12 +79,12 @@ class Watch:
         if _memory() > self._memory:
             raise self._error(f"{self.budget.gigabytes:g} GB", place())
 
-    @property
-    def seconds_left(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+    def rest(self) -> Budget:
+        """What is left of the time, with the limits of everything else."""
+        return replace(self.budget, seconds=max(0.0, self._end - time.monotonic()))
 
     def _error(self, limit: str, place: str) -> BudgetError:
-        return BudgetError(f"{place} went past the budget of {limit}", where=self.what, hint=WAYS_OUT)
+        return BudgetError(f"{place} went past the budget of {limit}", where=self.what, hint=self.hint)
 
 
 def _memory() -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from problog.logic import Term, Var
 
 from nesy_gedi.errors import ProgramError
-from nesy_gedi.logic.budget import Budget
+from nesy_gedi.logic.budget import Budget, Watch
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import FALSE, TRUE, Formula, children_of
@@ -72,7 +72,8 @@ def compile_form(
         if (found := cache.load(key)) is not None:
             return replace(Circuit(**found), cached=True)
     started = time.perf_counter()
-    grounded = ground(program, [form.goal()], form.rules())
+    watch = Watch(budget or Budget(), f"{program.source.name}, {form.text}")
+    grounded = ground(program, [form.goal()], form.rules(), watch=watch)
     answers = _by_text(
         grounded, [(answer_text(form, term), node) for term, node in grounded.answers if not _is_open(term)]
     )
@@ -80,7 +81,7 @@ def compile_form(
         answers = {text: node for text, node in answers.items() if node != FALSE}
     ground_s = time.perf_counter() - started
     drop = bool(form.outputs)
-    circuit = _to_circuit(program, grounded, answers, ground_s, budget or Budget(), drop=drop)
+    circuit = _to_circuit(program, grounded, answers, ground_s, watch.rest(), drop=drop)
     if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -95,9 +96,10 @@ def compile_form(
 def compile_queries(program: Program, goals: Sequence[Term] | None = None, *, budget: Budget | None = None) -> Circuit:
     """The circuit of ``goals``, else of the program's own ``query/1`` lines (a plain ProbLog program)."""
     started = time.perf_counter()
-    grounded = ground(program, goals)
+    watch = Watch(budget or Budget(), program.source.name)
+    grounded = ground(program, goals, watch=watch)
     answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
-    return _to_circuit(program, grounded, answers, time.perf_counter() - started, budget or Budget())
+    return _to_circuit(program, grounded, answers, time.perf_counter() - started, watch.rest())
 
 
 def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str, int]:

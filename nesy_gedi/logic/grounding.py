@@ -22,7 +22,8 @@ from nesy_gedi.logic.problog_engine import Engine, prepare
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, SUM_TOLERANCE, Program, constant_probability
 from nesy_gedi.logic.projection import PART
 
-_EVIDENCE_LABELS = {True: "evidence holds", False: "evidence fails"}
+EVIDENCE_LABELS = {True: "evidence holds", False: "evidence fails"}
+"""What evidence is called in a ground program."""
 
 RECURSION_LIMIT = 10_000
 """Python frames allowed while grounding, as many as ProbLog itself allows: some of them use up the C stack."""
@@ -66,29 +67,37 @@ def ground(
             cycle, a file that may not be loaded.
     """
     watch = watch or Watch(Budget(), program.source.name)
+    with explained(program):
+        engine, database = prepare(program, rules)
+        engine.watch = watch
+        if goals is None:
+            goals = [query[0] for query in engine.query(database, Term("query", None))]
+            if any(not isinstance(goal, Term) for goal in goals):
+                raise ProgramError("query/1 is asked with an unbound variable", where=program.source.name)
+        target = LogicFormula(keep_all=False)
+        for goal in goals:
+            engine.ground(database, goal, target, label=target.LABEL_QUERY)
+        evidence = read_evidence(engine, database)
+        for goal, value in evidence:
+            engine.ground(database, goal, target, label=EVIDENCE_LABELS[value])
+        if has_cycle(target):
+            if "findall" in program.source.text:
+                warnings.warn(
+                    f"{program.source.name}: ProbLog's findall/3 counts circular proofs, so a collection over a "
+                    "predicate that depends on itself may be wrong; all/3 is right",
+                    NesyGediWarning,
+                    stacklevel=2,
+                )
+            target = LogicDAG.create_from(target)
+        return read_formula(program, target, watch)
+
+
+@contextlib.contextmanager
+def explained(program: Program) -> Iterator[None]:
+    """ProbLog's errors become ours inside this block; what it prints goes to standard error, and it may nest deep."""
     with _recursion(RECURSION_LIMIT), contextlib.redirect_stdout(sys.stderr):
         try:
-            engine, database = prepare(program, rules, watch)
-            if goals is None:
-                goals = [query[0] for query in engine.query(database, Term("query", None))]
-                if any(not isinstance(goal, Term) for goal in goals):
-                    raise ProgramError("query/1 is asked with an unbound variable", where=program.source.name)
-            target = LogicFormula(keep_all=False)
-            for goal in goals:
-                engine.ground(database, goal, target, label=target.LABEL_QUERY)
-            evidence = _evidence(engine, database)
-            for goal, value in evidence:
-                engine.ground(database, goal, target, label=_EVIDENCE_LABELS[value])
-            if _has_cycle(target):
-                if "findall" in program.source.text:
-                    warnings.warn(
-                        f"{program.source.name}: ProbLog's findall/3 counts circular proofs, so a collection over a "
-                        "predicate that depends on itself may be wrong; all/3 is right",
-                        NesyGediWarning,
-                        stacklevel=2,
-                    )
-                target = LogicDAG.create_from(target)
-            return _read(program, target)
+            yield
         except ProgramError as error:
             error.where = error.where or program.source.name
             raise
@@ -102,7 +111,8 @@ def ground(
             ) from error
 
 
-def _evidence(engine: Engine, database: Any) -> list[tuple[Term, bool]]:
+def read_evidence(engine: Engine, database: Any) -> list[tuple[Term, bool]]:
+    """The atoms of the program's evidence/1 and evidence/2, and whether each holds."""
     found: list[tuple[Term, bool]] = []
     for (atom,) in engine.query(database, Term("evidence", None)):
         found.append((-atom, False) if atom.is_negated() else (atom, True))
@@ -123,7 +133,8 @@ def _recursion(limit: int) -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def _has_cycle(target: LogicFormula) -> bool:
+def has_cycle(target: LogicFormula) -> bool:
+    """Whether a goal of a ground program depends on itself."""
     # ProbLog numbers a node before its children only where a goal calls itself.
     return any(
         kind != "atom" and any(child is not None and abs(child) >= index for child in node.children)
@@ -131,7 +142,8 @@ def _has_cycle(target: LogicFormula) -> bool:
     )
 
 
-def _read(program: Program, target: LogicFormula) -> GroundProgram:
+def read_formula(program: Program, target: LogicFormula, watch: Watch | None = None) -> GroundProgram:
+    """ProbLog's ground program, without cycles, as a formula."""
     formula = Formula()
     translated: dict[int, int] = {}
 
@@ -164,13 +176,15 @@ def _read(program: Program, target: LogicFormula) -> GroundProgram:
         names |= {translated[i]: name for i, _ in atoms if (name := target.get_node(i).name) is not None}
     for index, node, kind in target:
         if kind != "atom":
+            if watch is not None:
+                watch.step(len(formula), lambda: "reading the ground program")
             children = [follow(child) for child in node.children]
             translated[index] = formula.conjoin(children) if kind == "conj" else formula.disjoin(children)
             if node.name is not None and not str(node.name.functor).startswith(PART):
                 names.setdefault(translated[index], node.name)
     queries = tuple((name, follow(key)) for name, key in target.get_names(target.LABEL_QUERY))
-    observed = [follow(key) for _, key in target.get_names(_EVIDENCE_LABELS[True])]
-    observed += [formula.negate(follow(key)) for _, key in target.get_names(_EVIDENCE_LABELS[False])]
+    observed = [follow(key) for _, key in target.get_names(EVIDENCE_LABELS[True])]
+    observed += [formula.negate(follow(key)) for _, key in target.get_names(EVIDENCE_LABELS[False])]
     return GroundProgram(formula, queries, formula.conjoin(observed), bool(observed), names)
 
 
@@ -183,7 +197,7 @@ def _variable(program: Program, atoms: list[tuple[int, Any]]) -> tuple[Variable,
     functor = probability.functor if isinstance(probability, Term) else None
     if functor == "nn":
         network = str(probability.args[0])
-        inputs = tuple(_slot_name(program, network, term) for term in term2list(probability.args[1], False))
+        inputs = tuple(slot_name(program, network, term) for term in term2list(probability.args[1], False))
         domain = program.networks[network]
         weights: list[Weight] = [Neural(network, inputs, index) for index in range(len(domain))]
         asked = [predicate.signature for predicate in program.predicates if predicate.network == network]
@@ -231,7 +245,8 @@ def _none_of(heads: Sequence[str]) -> str:
     return f"\\+{distinct[0]}" if len(distinct) == 1 else f"none of {', '.join(distinct)}"
 
 
-def _slot_name(program: Program, network: str, term: Term) -> str:
+def slot_name(program: Program, network: str, term: Term) -> str:
+    """The slot, or the constant of the program, that a network reads."""
     if isinstance(term, Term) and term.functor == SLOT:
         return str(term.args[0])
     if isinstance(term, Term) and term.is_ground():

@@ -29,8 +29,11 @@ def is_trusted_library(path: str) -> bool:
     return library.resolve() in real.parents and real.name not in {"db.py", "aproblog.py"}
 
 
-def prepare(program: Program, rules: Sequence[Clause], watch: Watch) -> tuple[Engine, Any]:
+def prepare(program: Program, rules: Sequence[Clause] = (), *, alike: bool = True) -> tuple[Engine, Any]:
     """An engine for ``program`` and ``rules`` beside it, and their clauses as its database.
+
+    Args:
+        alike: whether all images are treated alike, so that goals about one may be copied from those about another.
 
     Raises:
         ProgramError, ProbLogError: a clause cannot be read, or a file may not be loaded.
@@ -38,7 +41,8 @@ def prepare(program: Program, rules: Sequence[Clause], watch: Watch) -> tuple[En
     clauses = project([*program.clauses, *rules])
     engine = Engine(program.trusted)
     database = engine.prepare(_Rewritten(program, clauses))
-    engine.keep_to(watch, clauses)
+    if alike:
+        engine.copy_goals(clauses)
     return engine, database
 
 
@@ -62,12 +66,16 @@ class _Database(ClauseDB):
 
 
 class Engine(DefaultEngine):
-    """Made by :func:`prepare`. ProbLog makes others of this class, for subquery/2, which have no budget of their own."""
+    """Made by :func:`prepare`. ProbLog makes others of this class, for subquery/2, which have no budget of their own.
+
+    Attributes:
+        watch: the budget that is spent, None for no limit.
+    """
 
     def __init__(self, trusted: bool = False, **options: Any) -> None:
         super().__init__(label_all=True, **options)
         self._trusted = trusted
-        self._watch: Watch | None = None
+        self.watch: Watch | None = None
         self._renaming = Renaming(set())
 
     def prepare(self, db: Any) -> Any:
@@ -78,15 +86,14 @@ class Engine(DefaultEngine):
         self._process_directives(database)
         return database
 
-    def keep_to(self, watch: Watch, clauses: Sequence[Term]) -> None:
-        """Keep to a budget, and copy goals that the pure predicates of ``clauses`` have answered for other images."""
-        self._watch = watch
+    def copy_goals(self, clauses: Sequence[Term]) -> None:
+        """Copy goals that the pure predicates of ``clauses`` have answered for other images."""
         graph = CallGraph(clauses)
         self._renaming = Renaming({signature for signature in graph if graph.is_pure(signature)})
 
     def eval(self, node_id: int, **options: Any) -> Any:
-        if self._watch is not None:
-            self._watch.step(len(options["target"]), self._place)
+        if self.watch is not None:
+            self.watch.step(len(options["target"]), self._place)
         return super().eval(node_id, **options)
 
     def eval_define(self, node: Any, context: Any, target: Any, no_cache: bool = False, **options: Any) -> Any:

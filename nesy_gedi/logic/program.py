@@ -196,8 +196,9 @@ class Program:
             if not isinstance(output, Var) or output.name not in {n for a in head.args for n in variables_of(a)} - read:
                 raise self.error(f"the output of {network} must be a variable of the head and not an input", statement)
             domain = tuple(str(value) for value in values)
+            bare = head.with_probability(None)  # the probability holds the whole domain
             heads = [
-                head.apply_term({output: value}).with_probability(
+                bare.apply_term({output: value}).with_probability(
                     Term("nn", Term(network), inputs, Constant(index), location=head.probability.location)
                 )
                 for index, value in enumerate(values)

@@ -178,9 +178,9 @@ class Recorder(Listener):
 def test_every_query_once_an_epoch_in_nearly_equal_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[Tensor] = []
 
-    def recording(*arguments: Any) -> float:
+    def recording(*arguments: Any, **options: Any) -> Tensor:
         batches.append(arguments[3])
-        return train_step(*arguments)
+        return train_step(*arguments, **options)
 
     monkeypatch.setattr(answers, "train_step", recording)
     recipe = replace(with_training(epochs=2, batch_size=8), data=DataRecipe(train=33, validation=8, test=8))

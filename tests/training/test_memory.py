@@ -82,9 +82,9 @@ def test_a_step_in_pieces_is_the_step_of_the_whole(
     optimizer = fabric.setup_optimizers(torch.optim.SGD(parameters, lr=0.0))
 
     def step(pieces: Pieces) -> tuple[float, list[Tensor]]:
-        arguments = (task, wrapped, splits.train, torch.arange(27), optimizer, fabric, Clock(), labelled, pieces)
+        arguments = (task, wrapped, splits.train, torch.arange(27), optimizer, fabric, Clock(), labelled)
         wrapped.train()
-        loss = float(train_step(*arguments))
+        loss = float(train_step(*arguments, pieces=pieces))
         return loss, [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
 
     whole, gradients = step(Pieces("queries", "training.batch_size"))
