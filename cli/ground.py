@@ -15,7 +15,9 @@ from nesy_gedi.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
     from nesy_gedi.logic.checking import Check
+    from nesy_gedi.logic.program import Program
     from nesy_gedi.logic.reasoner import Reasoner
+    from nesy_gedi.training.recipe import Recipe
 
 DISAGREEMENT = 3
 """Exit code of a check whose engines disagree."""
@@ -31,6 +33,7 @@ DISAGREEMENT = 3
 @click.option(
     "--check-seconds", type=click.FloatRange(min=0, min_open=True), help="That a check may take; 60 where not given."
 )
+@options.budget_options
 @options.settings
 @options.trust
 @click.option("--no-cache", is_flag=True, help="Ground anew even when the circuit is known.")
@@ -41,6 +44,9 @@ def ground(
     engine: str | None,
     peer: str | None,
     check_seconds: float | None,
+    max_seconds: float | None,
+    max_nodes: int | None,
+    max_gigabytes: float | None,
     settings: tuple[str, ...],
     trust: bool,
     no_cache: bool,
@@ -50,8 +56,20 @@ def ground(
 
     With --check its answers and their gradients on random distributions are compared with those of another engine; the
     exit code is 3 where they disagree.
+
+    A form that is too large to be ground can be asked for bounds, --engine topk:3, or for estimates, --engine sample:1000:
+    then it is shown what they are worth where nothing is known of any image.
     """
-    overrides = options.read_settings(settings, (), query=query, engine=engine)
+    approximation = engine if engine is not None and engine.partition(":")[0] in options.APPROXIMATIONS else None
+    overrides = options.read_settings(
+        settings,
+        (),
+        query=query,
+        engine=engine if approximation is None else None,
+        limits__seconds=max_seconds,
+        limits__nodes=max_nodes,
+        limits__gigabytes=max_gigabytes,
+    )
     chosen, recipe = options.load(program, None, overrides, trust)
     if not recipe.query:
         raise UsageError("no query form", where=program, hint='say what is asked: --query "addition(X, Y, Sum)"')
@@ -63,6 +81,13 @@ def ground(
     from nesy_gedi.logic.reasoner import Reasoner
     from nesy_gedi.training.runs import VERSION
 
+    if approximation is not None:
+        if peer is not None:
+            raise UsageError(
+                f"{approximation} gives no exact answers to compare", where="--check", hint="leave one out"
+            )
+        _show_approximation(chosen, recipe, approximation, as_json)
+        return
     if peer is not None:
         _refuse_itself(find_peer(peer), recipe.engine)
     reasoner = Reasoner(
@@ -70,6 +95,7 @@ def ground(
         recipe.query,
         slots=recipe.slots or None,
         cache=None if no_cache else GroundingCache(),
+        budget=recipe.limits,
         engine=recipe.engine,
     )
     circuit = reasoner.circuit
@@ -105,6 +131,17 @@ def ground(
             click.echo("\n".join(found.sentences()))
     if found is not None and not found.agrees:
         sys.exit(DISAGREEMENT)
+
+
+def _show_approximation(program: Program, recipe: Recipe, engine: str, as_json: bool) -> None:
+    from nesy_gedi.logic.approximation import approximate, describe
+    from nesy_gedi.training.runs import VERSION
+
+    found = describe(approximate(program, recipe.query, engine, budget=recipe.limits))
+    if as_json:
+        print_json({"version": VERSION, "program": program.source.name, "forms": [found.document()]})
+    else:
+        click.echo("\n".join(found.lines()))
 
 
 def _refuse_itself(peer: str, engine: str) -> None:

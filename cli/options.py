@@ -24,6 +24,9 @@ OBJECTIVES = (
 ENGINES = ("deepproblog", "exact", "klay")
 """The same for engines."""
 
+APPROXIMATIONS = ("topk", "sample")
+"""The same for engines that bound or estimate answers."""
+
 OVERRIDES = "pretraining.overrides"
 """The table of a recipe whose keys are those of a pretraining's recipe."""
 
@@ -73,6 +76,22 @@ encoder = click.option(
     help="conv, mlp, the folder of a pretraining, or package.module:factory for your own network.",
 )
 settings = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe.")
+
+
+max_seconds = click.option(
+    "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Time for grounding and compiling; else 120."
+)
+max_nodes = click.option(
+    "--max-nodes", type=click.IntRange(min=1), help="Nodes of the ground program and of the circuit; else 5,000,000."
+)
+max_gigabytes = click.option(
+    "--max-gigabytes", type=click.FloatRange(min=0, min_open=True), help="Memory for grounding and compiling; else 8."
+)
+
+
+def budget_options(function: F) -> F:
+    """``--max-seconds``, ``--max-nodes``, ``--max-gigabytes``."""
+    return max_seconds(max_nodes(max_gigabytes(function)))
 
 
 def run_options(function: F) -> F:

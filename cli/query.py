@@ -40,26 +40,39 @@ LARGEST_SEED = 2**63 - 1
     metavar="GOAL",
     help='Ask for GOAL, too, such as "wet" or "path(a, X)"; repeatable. Then the program needs no query/1.',
 )
+@options.budget_options
 @options.trust
 @options.as_json
 def query(
-    file: Path, explain: bool, samples: int | None, seed: int | None, atoms: tuple[str, ...], trust: bool, as_json: bool
+    file: Path,
+    explain: bool,
+    samples: int | None,
+    seed: int | None,
+    atoms: tuple[str, ...],
+    max_seconds: float | None,
+    max_nodes: int | None,
+    max_gigabytes: float | None,
+    trust: bool,
+    as_json: bool,
 ) -> None:
     """Print the probability of every answer to the query/1 lines of FILE, given its evidence/1 lines."""
     if not file.is_file():
         raise UsageError("there is no such program file", where=str(file), hint="give the path of a .pl file")
     if seed is not None and samples is None:
         raise UsageError("no worlds are drawn that it could be for", where="--seed", hint="say how many: --samples N")
+    from nesy_gedi.logic.budget import Budget
     from nesy_gedi.logic.program import Program
     from nesy_gedi.logic.queries import PlainQueries
     from nesy_gedi.training.runs import VERSION
 
     program = Program.load(file, trusted=trust)
+    limits: dict[str, Any] = {"seconds": max_seconds, "nodes": max_nodes, "gigabytes": max_gigabytes}
+    budget = Budget(**{name: limit for name, limit in limits.items() if limit is not None})
     asked: dict[str, PlainQueries] = {}
     if not atoms or "query/1" in program.signatures:
-        asked["answers"] = PlainQueries(program)
+        asked["answers"] = PlainQueries(program, budget=budget)
     if atoms:
-        asked["atoms"] = PlainQueries(program, atoms)
+        asked["atoms"] = PlainQueries(program, atoms, budget=budget)
     seed = SEED if seed is None else seed
     document: dict[str, Any] = {"version": VERSION, "program": str(file), "answers": {}}
     worlds: dict[str, ProbableWorld | None] = {}

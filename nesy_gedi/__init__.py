@@ -22,11 +22,14 @@ if TYPE_CHECKING:
         RunError,
         UsageError,
     )
+    from nesy_gedi.logic.budget import Budget
     from nesy_gedi.logic.explanations import Explanation
     from nesy_gedi.logic.marginals import Marginals
     from nesy_gedi.logic.program import Program
     from nesy_gedi.logic.queries import PlainQueries, answer_queries
     from nesy_gedi.logic.reasoner import Reasoner
+    from nesy_gedi.logic.topk import TopK
+    from nesy_gedi.logic.world_sampling import Sampler
     from nesy_gedi.networks.perception import Perception
     from nesy_gedi.objectives import find_objective
     from nesy_gedi.reports.html import write_report
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "AnswerError": "nesy_gedi.errors",
     "Assignment": "nesy_gedi.concepts.assignment",
+    "Budget": "nesy_gedi.logic.budget",
     "BudgetError": "nesy_gedi.errors",
     "DataError": "nesy_gedi.errors",
     "DistributionError": "nesy_gedi.errors",
@@ -63,8 +67,10 @@ _PUBLIC = {
     "Recipe": "nesy_gedi.training.recipe",
     "RecipeError": "nesy_gedi.errors",
     "RunError": "nesy_gedi.errors",
+    "Sampler": "nesy_gedi.logic.world_sampling",
     "ShortcutReport": "nesy_gedi.reports.shortcut_report",
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
+    "TopK": "nesy_gedi.logic.topk",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
     "assign": "nesy_gedi.concepts.assignment",
@@ -86,6 +92,7 @@ _PUBLIC = {
 __all__ = [
     "AnswerError",
     "Assignment",
+    "Budget",
     "BudgetError",
     "DataError",
     "DistributionError",
@@ -105,8 +112,10 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunError",
+    "Sampler",
     "ShortcutReport",
     "SoftAssignment",
+    "TopK",
     "UsageError",
     "answer_queries",
     "assign",

@@ -120,12 +120,22 @@ ENGINES: dict[str, EngineMaker] = {
 """Engines by name."""
 
 
+APPROXIMATE = ("topk", "sample")
+"""Names of engines that :mod:`nesy_gedi.logic.approximation` makes, which do not answer a :class:`Request`."""
+
+
 def find_engine(spec: str) -> EngineMaker:
     """The engine that ``spec`` names.
 
     Raises:
         EngineError: there is none of this name. That its package is missing is found when it is made.
     """
+    if spec.partition(":")[0] in APPROXIMATE:
+        raise EngineError(
+            f"{spec} gives bounds or estimates of the answers that it is asked for, and no distribution over all of them",
+            where="engine",
+            hint="nesy-gedi ground --engine topk:3 shows what they are worth; in Python they are TopK and Sampler",
+        )
     if spec not in ENGINES:
         raise EngineError(f"there is no engine {spec!r}", hint=did_you_mean(spec, ENGINES))
     return ENGINES[spec]

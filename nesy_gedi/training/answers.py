@@ -14,6 +14,7 @@ from nesy_gedi.data import Queries
 from nesy_gedi.data.views import Augmentation, augment
 from nesy_gedi.errors import RunError
 from nesy_gedi.logic.likelihood import nll
+from nesy_gedi.training.checkpoints import LEARNED, OBJECTIVE
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive, validate
 from nesy_gedi.training.labels import Labelled
@@ -21,7 +22,7 @@ from nesy_gedi.training.loop import Optimisation, Work
 from nesy_gedi.training.memory import Pieces
 from nesy_gedi.training.processes import ALONE, Processes, processes_of
 from nesy_gedi.training.splits import Splits
-from nesy_gedi.training.task import LEARNED, OBJECTIVE, Task
+from nesy_gedi.training.task import Task
 
 
 class AnswerWork(Work):

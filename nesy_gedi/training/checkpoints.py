@@ -18,6 +18,15 @@ from torch import Tensor
 from nesy_gedi.errors import RunError
 from nesy_gedi.files import write_json
 
+LEARNED = "t"
+"""What the learned probabilities are called beside the networks in a checkpoint."""
+
+OBJECTIVE = "objective"
+"""What belongs to a co-trained objective is called there, before the network's name."""
+
+DECODER = f"{OBJECTIVE}.{OBJECTIVE}"
+"""What belongs to the decoder of co-training is called there: in place of a network's name, one that none can have."""
+
 FORMAT = 1
 
 _INDEX = "index.json"

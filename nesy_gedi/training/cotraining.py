@@ -17,6 +17,7 @@ from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.objectives.objective import Objective, Pair
 from nesy_gedi.training.answers import AnswerWork, Looking, answer_loss
+from nesy_gedi.training.checkpoints import DECODER, OBJECTIVE
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive
 from nesy_gedi.training.labels import Labelled
@@ -29,7 +30,7 @@ from nesy_gedi.training.recipe import FROM_CLUSTERS, SCHEDULES, CotrainingRecipe
 from nesy_gedi.training.reconstruction import TERM, make_decoder
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.stages import encode, find_neighbours, own_random_numbers, pick
-from nesy_gedi.training.task import DECODER, OBJECTIVE, Task
+from nesy_gedi.training.task import Task
 
 OBJECTIVE_FLOOR = -30.0
 """Nats. What an objective sees of a symbol that is impossible: its probability, e^-30, is nothing beside 1 in float32. With

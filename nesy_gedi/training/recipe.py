@@ -9,6 +9,7 @@ from typing import Any
 
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.engines import DEFAULT, find_engine
 from nesy_gedi.objectives import find_objective
 from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, default_hint, read_recipe
@@ -222,6 +223,7 @@ class Recipe:
         slots: which of its variables are network inputs; found from the program when empty.
         seed: initial weights, validation split, training queries and their order. Test queries never depend on it.
         engine: what evaluates the circuit; see :mod:`nesy_gedi.logic.engines`.
+        limits: of grounding and compiling the query form.
     """
 
     query: str = ""
@@ -235,6 +237,7 @@ class Recipe:
     cotraining: CotrainingRecipe = field(default_factory=CotrainingRecipe)
     ensemble: EnsembleRecipe = field(default_factory=EnsembleRecipe)
     engine: str = DEFAULT
+    limits: Budget = field(default_factory=Budget)
 
 
 POSITIVE = {
@@ -242,7 +245,7 @@ POSITIVE = {
     *("pretraining.attempts", "pretraining.answers", "pretraining.seconds"),
     *("cotraining.neighbours", "cotraining.steps", "cotraining.batch_size"),
     *("cotraining.queries", "cotraining.hidden", "cotraining.output"),
-    "ensemble.members",
+    *("ensemble.members", "limits.nodes", "limits.seconds", "limits.gigabytes"),
 }
 NOT_NEGATIVE = {
     *("seed", "data.train", "data.validation", "data.test", "data.outside"),

@@ -21,21 +21,13 @@ from nesy_gedi.networks.ensembles import log_average, side_by_side
 from nesy_gedi.networks.heads import make_head
 from nesy_gedi.networks.perception import Perception, pixel_statistics
 from nesy_gedi.training.adoption import load_weights
+from nesy_gedi.training.checkpoints import LEARNED, OBJECTIVE
 from nesy_gedi.training.recipe import FROM_CLUSTERS, NetworkRecipe, Recipe, check_recipe
 from nesy_gedi.training.splits import Splits, draw_splits, draw_test
 from nesy_gedi.training.support import read_support
 
 LABELLING_BATCH = 4096
 """Queries labelled at once."""
-
-LEARNED = "t"
-"""What the learned probabilities are called beside the networks in a checkpoint."""
-
-OBJECTIVE = "objective"
-"""What belongs to a co-trained objective is called there, before the network's name."""
-
-DECODER = f"{OBJECTIVE}.{OBJECTIVE}"
-"""What belongs to the decoder of co-training is called there: in place of a network's name, one that none can have."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +94,13 @@ class Task:
                 "no query form", where=program.source.name, hint='say what is asked: --query "addition(X, Y, Sum)"'
             )
         self.reasoner = Reasoner(
-            program, recipe.query, slots=recipe.slots or None, cache=cache, engine=recipe.engine, validate=False
+            program,
+            recipe.query,
+            slots=recipe.slots or None,
+            cache=cache,
+            budget=recipe.limits,
+            engine=recipe.engine,
+            validate=False,
         )
         for item in self.reasoner.inputs:
             if len(item.slots) != 1 or item.slots[0] not in self.reasoner.form.slots:
