@@ -23,11 +23,14 @@ from nesy_gedi.logic.lowering import FALSE_ROW, FIRST_INPUT_ROW, TRUE_ROW, Lower
 PADDING_FACTOR = 1.5
 """A run of nodes is padded to its largest number of children while that costs at most this factor in memory, or"""
 
-PADDING_ROWS = 64
+PADDING_ROWS = 128
 """this many rows: a further tensor operation takes as long as some rows more."""
 
 IMPOSSIBLE = -1e30
 """Stands for log 0 within a circuit, far below every log-probability: sums and differences of it are never NaN."""
+
+ROWS_AT_ONCE = 2048
+"""Children of a block, or terms of a gather: more are taken in turn, so that memory stays near the size of the result."""
 
 STEEPEST_LOG_SLOPE = 0.9
 """Slopes of a negation end at the largest number to this power, so that sums of them are finite."""
@@ -111,6 +114,7 @@ class Plan:
         self.inputs = inputs
         self.rows = FIRST_INPUT_ROW + inputs
         self.edges = 0
+        self.unread = False  # whether there are inputs that nothing depends on
         nodes = Lowering(formula, roots, row_of, within=within)
         row = dict(nodes.given)
         self.levels = [Level() for _ in range(1 + max(nodes.level.values(), default=0))]
@@ -156,6 +160,7 @@ class Plan:
         for row in range(FIRST_INPUT_ROW, self.rows):
             if row in terms:
                 by_level[level_of.get(row, 0)].append(row)
+        self.unread = any(row not in terms for row in range(FIRST_INPUT_ROW, FIRST_INPUT_ROW + self.inputs))
         for number, members in by_level.items():
             members.sort(key=lambda r: (len(terms[r]), r))
             for run in _padded(members, lambda r: len(terms[r])):
@@ -210,7 +215,7 @@ class Plan:
 
 
 def _padded(members: list[int], size: Callable[[int], int]) -> Sequence[list[int]]:
-    return list(runs(members, size, factor=PADDING_FACTOR, spare=PADDING_ROWS))
+    return list(runs(members, size, factor=PADDING_FACTOR, spare=PADDING_ROWS, most=ROWS_AT_ONCE))
 
 
 class _Evaluate(torch.autograd.Function):
@@ -231,18 +236,20 @@ class _Evaluate(torch.autograd.Function):
         weights = values.new_empty(plan.edges, batch) if any(ctx.needs_input_grad) else None
         for level in plan.levels:
             for run in level.blocks:
-                children = values.index_select(0, run.children)
+                if weights is None or run.kind == "and":
+                    children = values.index_select(0, run.children)
+                else:  # where the weights of the edges will stand
+                    children = torch.index_select(values, 0, run.children, out=weights[run.edge_range])
                 for factor in run.factors:
                     children += values.index_select(0, factor)
                 children = children.view(run.stop - run.start, run.arity, batch)
                 out = values[run.start : run.stop]
-                edges = None if weights is None or run.kind == "and" else weights[run.edge_range].view_as(children)
                 if run.kind == "and":
                     torch.sum(children, 1, out=out)
                 elif run.kind == "or":
-                    _log_or(children, out, edges)
+                    _log_or(children, out)
                 else:
-                    _log_not(children, out, edges)
+                    _log_not(children, out, differentiable=weights is not None)
         roots = values.index_select(0, plan.roots)
         roots.masked_fill_(roots < IMPOSSIBLE / 2, -torch.inf)
         ctx.plan = plan
@@ -285,7 +292,10 @@ def _gather_gradients(plan: Plan, gradient: Tensor, roots: Tensor, weights: Tens
     """The gradient with respect to the inputs, among the rows of a buffer, from ``gradient`` with respect to the roots."""
     batch = gradient.shape[1]
     total = roots.new_empty(plan.rows + plan.edges + len(plan.roots), batch)
-    total[: FIRST_INPUT_ROW + plan.inputs] = 0.0
+    if plan.unread:
+        total[: FIRST_INPUT_ROW + plan.inputs] = 0.0
+    else:
+        total[FALSE_ROW] = 0.0  # what sums are padded with
     total[plan.rows + plan.edges :] = torch.where(roots == -torch.inf, 0.0, gradient)
     edges = total[plan.rows : plan.rows + plan.edges]
     for level in reversed(plan.levels):
@@ -306,18 +316,22 @@ def _gather_gradients(plan: Plan, gradient: Tensor, roots: Tensor, weights: Tens
     return total
 
 
-def _log_or(children: Tensor, out: Tensor, edges: Tensor | None) -> None:
-    """log of a sum; the weight of an edge is its child's share of the sum."""
-    shares = torch.softmax(children, 1, out=edges)
-    torch.sub(children.amax(1), shares.amax(1).log_(), out=out)
+def _log_or(children: Tensor, out: Tensor) -> None:
+    """log of a sum; each child is replaced by its share of the sum, which is the weight of its edge."""
+    largest = children.amax(1)
+    shares = torch.softmax(children, 1, out=children)
+    torch.sub(largest, shares.amax(1).log_(), out=out)
 
 
-def _log_not(children: Tensor, out: Tensor, edges: Tensor | None) -> None:
-    """log(1 - exp(x)), accurate at both ends (Maechler, "Accurately Computing log(1 - exp(-|a|))", 2012)."""
+def _log_not(children: Tensor, out: Tensor, *, differentiable: bool) -> None:
+    """log(1 - exp(x)), accurate at both ends (Maechler, "Accurately Computing log(1 - exp(-|a|))", 2012).
+
+    The child is replaced by the slope, where it is needed.
+    """
     x = children[:, 0].clamp_max(0.0)
     near_one = x > -0.6931471805599453
     torch.where(near_one, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)), out=out).clamp_min_(IMPOSSIBLE)
-    if edges is not None:
+    if differentiable:
         # Below the smallest normal number the slope would be inf, and inf * 0 is NaN on the way down.
         steepest = STEEPEST_LOG_SLOPE * math.log(torch.finfo(out.dtype).max)
-        edges.copy_(-torch.exp((x - out).clamp_max(steepest)).unsqueeze(1))
+        children.copy_(-torch.exp((x - out).clamp_max(steepest)).unsqueeze(1))

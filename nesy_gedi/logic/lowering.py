@@ -97,6 +97,11 @@ class Lowering:
                 )
         for number in small:
             del self.kind[number], self.children[number]
+        for number in roots & self.kind.keys():
+            factors = self.children[number]
+            if self.kind[number] == "and" and len(factors) <= MOST_FACTORS:  # a sum of one product, among other sums
+                self.kind[number] = "or"
+                self.children[number] = (tuple(factor for (factor,) in factors),)
 
     def factors(self, number: int) -> int:
         """The most factors of a child."""
@@ -110,18 +115,21 @@ class Lowering:
         return *self.alike(number), len(self.children[number]), self.parents[number], number
 
 
-def runs(members: list[int], size: Callable[[int], int], *, factor: float, spare: int) -> Iterator[list[int]]:
+def runs(
+    members: list[int], size: Callable[[int], int], *, factor: float, spare: int, most: int
+) -> Iterator[list[int]]:
     """Cut ``members``, ascending in size, into runs that are padded to the size of their last.
 
     Args:
         factor: padding may multiply the sizes of a run by this,
         spare: or add this much.
+        most: the padded sizes of a run, unless it is a single member.
     """
     run: list[int] = []
     total = 0
     for member in members:
         padded, own = size(member) * (len(run) + 1), total + size(member)
-        if run and padded > max(factor * own, own + spare):
+        if run and (padded > max(factor * own, own + spare) or padded > most):
             yield run
             run, total = [], 0
         run.append(member)
