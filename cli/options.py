@@ -79,13 +79,19 @@ settings = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
 
 
 max_seconds = click.option(
-    "--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Time for grounding and compiling; else 120."
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time for grounding and compiling; else limits.seconds.",
 )
 max_nodes = click.option(
-    "--max-nodes", type=click.IntRange(min=1), help="Nodes of the ground program and of the circuit; else 5,000,000."
+    "--max-nodes",
+    type=click.IntRange(min=1),
+    help="Nodes of the ground program; else limits.nodes.",
 )
 max_gigabytes = click.option(
-    "--max-gigabytes", type=click.FloatRange(min=0, min_open=True), help="Memory for grounding and compiling; else 8."
+    "--max-gigabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Memory for both; else limits.gigabytes.",
 )
 
 

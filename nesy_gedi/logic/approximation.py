@@ -19,11 +19,6 @@ from nesy_gedi.logic.world_sampling import CONFIDENCE, WORLDS_DRAWN, Sampler, es
 APPROXIMATIONS = {"topk": SYMBOLS_KEPT, "sample": WORLDS_DRAWN}
 """Names of engines, each with the number that may follow it after a colon."""
 
-HINT = (
-    f"ask for proven bounds with --engine topk:{SYMBOLS_KEPT}, or for an estimate with --engine sample:{WORLDS_DRAWN}"
-)
-"""What an error of exact inference that went past its budget may suggest."""
-
 WORLDS_TRIED = 5
 """How many worlds are drawn to tell what one costs."""
 
@@ -142,7 +137,7 @@ def describe(engine: TopK | Sampler) -> Approximation:
         return Approximation(
             engine.form.text, text, engine.exact, len(answers), nodes, edges, dropped, None, None, seconds
         )
-    few = Sampler(engine.program, engine.form, WORLDS_TRIED, validate=False)
+    few = Sampler(engine.program, engine.form, WORLDS_TRIED, budget=engine.budget, validate=False)
     started = time.perf_counter()
     (sampled,) = few.answers(nothing, torch.Generator().manual_seed(0))
     seconds = (time.perf_counter() - started) / WORLDS_TRIED

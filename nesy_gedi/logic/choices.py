@@ -44,10 +44,14 @@ class ChoiceCircuit:
         circuit: its answers become the roots, the evidence alone the last one.
         variables: numbers of the formula's variables, one a choice.
         sources: for every choice the rows of the reasoner's inputs that hold its log-probabilities.
+        budget: of what compiling negations away may take.
     """
 
-    def __init__(self, circuit: Circuit, variables: Sequence[int], sources: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, circuit: Circuit, variables: Sequence[int], sources: Sequence[Sequence[int]], budget: Budget
+    ) -> None:
         self._circuit = circuit
+        self._budget = budget
         self.sizes = [len(rows) for rows in sources]
         self.answers = len(circuit.answers)
         self._source = torch.tensor([row for rows in sources for row in rows], dtype=torch.long)
@@ -87,7 +91,7 @@ class ChoiceCircuit:
     def _build(self, positive: bool) -> Plan:
         formula, roots = self._circuit.formula, [*self._circuit.roots, self._circuit.evidence]
         if positive:
-            formula, roots = without_negation(formula, roots)
+            formula, roots = without_negation(formula, roots, self._budget)
         return Plan(
             formula, roots, lambda variable, value: self._first_of[variable] + value, sum(self.sizes), within=False
         )
@@ -98,6 +102,7 @@ def choices_of(
     inputs: Sequence[tuple[str, tuple[str, ...]]],
     mentioned: Sequence[int],
     row_of: Callable[[int, int], int],
+    budget: Budget,
 ) -> tuple[tuple[Choice, ...], ChoiceCircuit]:
     """The choices among a circuit's variables, those that read ``inputs`` first, and the circuit over them.
 
@@ -120,10 +125,10 @@ def choices_of(
         label = f"{what.label} ({labels[what.label]})" if labels[what.label] > 1 else what.label
         choices.append(Choice(label, what.heads or tuple(map(str, range(len(what.weights)))), read[v]))
     sources = [[row_of(v, value) for value in range(len(variables[v].weights))] for v in ordered]
-    return tuple(choices), ChoiceCircuit(circuit, ordered, sources)
+    return tuple(choices), ChoiceCircuit(circuit, ordered, sources, budget)
 
 
-def without_negation(formula: Formula, roots: list[int]) -> tuple[Formula, list[int]]:
+def without_negation(formula: Formula, roots: list[int], budget: Budget) -> tuple[Formula, list[int]]:
     """A circuit that is equivalent to ``formula`` below ``roots`` and has no negated node.
 
     Raises:
@@ -132,7 +137,7 @@ def without_negation(formula: Formula, roots: list[int]) -> tuple[Formula, list[
     if not any(isinstance(formula.nodes[number], Not) for number in formula.reachable(roots)):
         return formula, roots
     try:
-        return _compile_negations(formula, roots)
+        return _compile_negations(formula, roots, budget)
     except BudgetError as error:
         raise BudgetError(
             f"explanations and samples need the circuit without negations, and {error.message}",
@@ -141,10 +146,10 @@ def without_negation(formula: Formula, roots: list[int]) -> tuple[Formula, list[
         ) from error
 
 
-def _compile_negations(source: Formula, roots: list[int]) -> tuple[Formula, list[int]]:
+def _compile_negations(source: Formula, roots: list[int], budget: Budget) -> tuple[Formula, list[int]]:
     """A copy of ``source`` below ``roots``, every topmost negation as the circuit of an SDD."""
     target = Formula(source.variables)
-    compiler = SddCompiler(source, target, Budget())
+    compiler = SddCompiler(source, target, budget)
     copied = {FALSE: FALSE, TRUE: TRUE}
     pending = list(roots)
     while pending:

@@ -64,7 +64,7 @@ def compile_form(
 
     Raises:
         ProgramError: grounding failed, or no answer can be derived at all.
-        BudgetError: a part that needs knowledge compilation went past ``budget``.
+        BudgetError: grounding or compiling went past ``budget``.
     """
     key = None
     if cache is not None and not program.trusted:  # a trusted program may depend on files that the key does not hold
@@ -81,7 +81,7 @@ def compile_form(
         answers = {text: node for text, node in answers.items() if node != FALSE}
     ground_s = time.perf_counter() - started
     drop = bool(form.outputs)
-    circuit = _to_circuit(program, grounded, answers, ground_s, watch.rest(), drop=drop)
+    circuit = _to_circuit(program, grounded, answers, ground_s, watch, drop=drop)
     if not circuit.answers:
         raise ProgramError(
             f"no answer to {form.text} can be derived, whatever the networks say",
@@ -99,7 +99,7 @@ def compile_queries(program: Program, goals: Sequence[Term] | None = None, *, bu
     watch = Watch(budget or Budget(), program.source.name)
     grounded = ground(program, goals, watch=watch)
     answers = _by_text(grounded, [(str(term), node) for term, node in grounded.answers])
-    return _to_circuit(program, grounded, answers, time.perf_counter() - started, watch.rest())
+    return _to_circuit(program, grounded, answers, time.perf_counter() - started, watch)
 
 
 def _by_text(grounded: GroundProgram, named: list[tuple[str, int]]) -> dict[str, int]:
@@ -115,7 +115,7 @@ def _to_circuit(
     grounded: GroundProgram,
     answers: dict[str, int],
     ground_s: float,
-    budget: Budget,
+    watch: Watch,
     *,
     drop: bool = False,
 ) -> Circuit:
@@ -123,11 +123,11 @@ def _to_circuit(
     started = time.perf_counter()
     ordered = sorted(answers, key=_answer_order)
     asked = [grounded.formula.conjoin([answers[text], grounded.evidence]) for text in ordered]
-    made = _compile(grounded.formula, [*asked, grounded.evidence], budget)
+    made = _compile(grounded.formula, [*asked, grounded.evidence], watch)
     formula, roots = made.formula, made.roots
     if drop and (never := [text for text, root in zip(ordered, roots, strict=False) if root == FALSE]):
         if grounded.has_evidence:  # an answer that only the evidence rules out remains one
-            alone = _compile(grounded.formula, [answers[text] for text in never], budget).roots
+            alone = _compile(grounded.formula, [answers[text] for text in never], watch).roots
             never = [text for text, root in zip(never, alone, strict=True) if root == FALSE]
         kept = [k for k, text in enumerate(ordered) if text not in set(never)]
         ordered, roots = [ordered[k] for k in kept], [*(roots[k] for k in kept), roots[-1]]
@@ -143,10 +143,11 @@ def _to_circuit(
     )
 
 
-def _compile(formula: Formula, roots: list[int], budget: Budget) -> Extract:
+def _compile(formula: Formula, roots: list[int], watch: Watch) -> Extract:
     """The circuit of ``roots``."""
     violating = {violation.node for violation in find_violations(formula, roots)}
-    return extract_circuit(formula, roots, violating, budget)
+    watch.check(lambda: "looking for what is no circuit")
+    return extract_circuit(formula, roots, violating, watch)
 
 
 def answer_text(form: QueryForm, term: Term) -> str:

@@ -9,7 +9,7 @@ from problog.formula import LogicDAG, LogicFormula
 from problog.logic import term2list
 
 from nesy_gedi.errors import ProgramError
-from nesy_gedi.logic.budget import Budget, Watch
+from nesy_gedi.logic.budget import WAYS_OUT, Budget, Watch
 from nesy_gedi.logic.compilation import answer_text
 from nesy_gedi.logic.forms import QueryForm
 from nesy_gedi.logic.formula import FALSE, Formula
@@ -64,10 +64,13 @@ class DecidedGrounding:
         ProgramError: ProbLog refuses the program.
     """
 
-    def __init__(self, program: Program, form: QueryForm, budget: Budget | None = None) -> None:
+    def __init__(
+        self, program: Program, form: QueryForm, budget: Budget | None = None, *, hint: str = WAYS_OUT
+    ) -> None:
         self.program = program
         self.form = form
         self.budget = budget or Budget()
+        self.hint = hint
         with explained(program):
             self._prepare()
 
@@ -91,7 +94,7 @@ class DecidedGrounding:
         with explained(self.program):
             target: LogicFormula = _Deciding(self, decide)
             where = f"{self.program.source.name}, {self.form.text}"
-            self._engine.watch = Watch(self.budget, where, hint=FEWER)
+            self._engine.watch = Watch(self.budget, where, hint=self.hint)
             try:
                 self._engine.ground(self._database, self.form.goal(), target, label=target.LABEL_QUERY)
                 for goal, value in self._evidence:

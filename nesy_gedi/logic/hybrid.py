@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
-from nesy_gedi.logic.budget import Budget
+from nesy_gedi.errors import BudgetError
+from nesy_gedi.logic.budget import Budget, Watch
 from nesy_gedi.logic.formula import (
     FALSE,
     TRUE,
@@ -72,7 +73,7 @@ class Extract(NamedTuple):
         return "sdd" if self.compiled else "branched" if self.branched else "direct"
 
 
-def extract_circuit(source: Formula, roots: list[int], violating: set[int], budget: Budget) -> Extract:
+def extract_circuit(source: Formula, roots: list[int], violating: set[int], budget: Budget | Watch) -> Extract:
     """The circuit of ``roots``.
 
     Args:
@@ -80,10 +81,13 @@ def extract_circuit(source: Formula, roots: list[int], violating: set[int], budg
         violating: the nodes below ``roots`` that are not decomposable or not deterministic
             (:func:`nesy_gedi.logic.structure.find_violations`).
 
+        budget: for all parts together.
+
     Raises:
-        BudgetError: a part that had to be compiled went past ``budget``.
+        BudgetError: compiling went past ``budget``.
     """
-    compiler = _Hybrid(source, roots, violating, budget)
+    watch = budget if isinstance(budget, Watch) else Watch(budget, "a formula")
+    compiler = _Hybrid(source, roots, violating, watch)
     variables = len(source.variables)
     try:
         found = [compiler.circuit(root) for root in roots]
@@ -100,14 +104,14 @@ class _TooMuchWork(Exception):
 
 
 class _Hybrid:
-    def __init__(self, source: Formula, roots: Sequence[int], violating: set[int], budget: Budget) -> None:
+    def __init__(self, source: Formula, roots: Sequence[int], violating: set[int], watch: Watch) -> None:
         self.source = source
         self.target = Formula(list(source.variables))
         self.branched: set[int] = set()
         self.compiled: set[int] = set()
         self._checked = set(source.reachable(roots))  # what else the source holds was never looked at
         self._violating = violating
-        self._budget = budget
+        self._watch = watch
         self._prover = ExclusionProver(source)
         self._negation = Negation(self.target)
         self._done: dict[int, int] = {}
@@ -279,7 +283,10 @@ class _Hybrid:
         finally:
             self._work = None
         self.compiled.add(self._origin_of(self._unsigned(number)))
-        diagram = SddCompiler(self.source, self.source, self._budget).compile(number)
+        try:
+            diagram = SddCompiler(self.source, self.source, self._watch.rest()).compile(number)
+        except BudgetError as error:
+            raise BudgetError(f"{error.message}: {error.where}", where=self._watch.what, hint=error.hint) from error
         self._proven.update(self.source.reachable([diagram]))
         return self._settled((yield diagram))
 
@@ -353,6 +360,7 @@ class _Hybrid:
 
     def _spend(self, work: int) -> None:
         assert self._work is not None
+        self._watch.step(len(self.target), lambda: "branching on the values of choices")
         self._work -= work
         if self._work < 0:
             raise _TooMuchWork

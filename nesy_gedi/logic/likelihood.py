@@ -26,6 +26,11 @@ def nll(log_answers: Tensor, target: Tensor) -> Tensor:
     return result
 
 
+def mean_nll(observed: Tensor) -> Tensor:
+    """As :func:`nll`, of the log-probabilities of the observed answers alone, shape (batch,)."""
+    return nll(observed[:, None], torch.zeros(len(observed), dtype=torch.long, device=observed.device))
+
+
 class _MeanNll(torch.autograd.Function):
     """In a few operations, which for a small circuit take as long as the circuit does."""
 

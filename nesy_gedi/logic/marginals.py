@@ -10,7 +10,7 @@ from problog.logic import And, Clause, Constant, Term, Var
 from torch import Tensor, nn
 
 from nesy_gedi.errors import AnswerError, BudgetError, ProgramError, UsageError, did_you_mean
-from nesy_gedi.logic.budget import Budget
+from nesy_gedi.logic.budget import Budget, Watch
 from nesy_gedi.logic.choices import answer_columns
 from nesy_gedi.logic.compilation import Circuit, answer_text
 from nesy_gedi.logic.forms import QUERY, SLOT, QueryForm, read_form
@@ -156,7 +156,8 @@ def _compile(
         goals.append(Term(ATOM, Constant(number), *slots, *map(Var, atom.outputs)))
         head = Term(ATOM, Constant(number), *map(Var, (*atom.slots, *atom.outputs)))
         rules.append(Clause(head, And.from_list(list(atom.goals()))))
-    grounded = ground(reasoner.program, goals, rules)
+    watch = Watch(budget, f"{reasoner.program.source.name}, {form.text}")
+    grounded = ground(reasoner.program, goals, rules, watch=watch)
     formula = grounded.formula
     answers: dict[str, int] = {}
     atoms: dict[str, int] = {}
@@ -189,7 +190,7 @@ def _compile(
     roots.append(grounded.evidence)
     ground_s = time.perf_counter() - started
     violating = {violation.node for violation in find_violations(formula, roots)}
-    made = extract_circuit(formula, roots, violating, budget)
+    made = extract_circuit(formula, roots, violating, watch)
     names = [*atoms, *conditions, *(f"{atom}, {answer}" for atom in atoms for answer in conditions)]
     compile_s = time.perf_counter() - started - ground_s
     circuit = Circuit(

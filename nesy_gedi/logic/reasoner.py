@@ -41,6 +41,7 @@ class Reasoner(nn.Module):
         cache: where to look up and keep the circuit; pass ``None`` to make it anew.
         engine: what evaluates the circuit: ``exact``, or a peer, ``klay`` or ``deepproblog``; see
             :mod:`nesy_gedi.logic.engines`.
+        budget: limits of grounding and compiling.
         validate: check at every call that rows sum to one.
 
     Attributes:
@@ -75,8 +76,9 @@ class Reasoner(nn.Module):
         self.program = program
         self.form = form if isinstance(form, QueryForm) else read_form(program, form, slots)
         self.validate = validate
+        self.budget = budget or Budget()
         self.engine = engine
-        self.circuit: Circuit = compile_form(program, self.form, cache=cache, budget=budget)
+        self.circuit: Circuit = compile_form(program, self.form, cache=cache, budget=self.budget)
         self._set_up(self.circuit)
 
     @classmethod
@@ -87,6 +89,7 @@ class Reasoner(nn.Module):
         made.program = program
         made.form = QueryForm("query", (), ()) if form is None else form
         made.validate = True
+        made.budget = Budget()
         made.engine = DEFAULT
         made.circuit = circuit
         made._set_up(circuit)
@@ -130,7 +133,7 @@ class Reasoner(nn.Module):
         self._request = Request(self.program, self.form, folded, tuple(folded_roots), first, constants, rows)
         self._evaluate_with(self.engine)
         self.choices, self._choice_circuit = choices_of(
-            circuit, [(item.network, item.slots) for item in self.inputs], mentioned, self._request.row_of
+            circuit, [(item.network, item.slots) for item in self.inputs], mentioned, self._request.row_of, self.budget
         )
         logs = [constant.log() for constant in constants]
         self.register_buffer("_constants", torch.tensor(logs, dtype=torch.float64), persistent=False)

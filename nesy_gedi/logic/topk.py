@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from nesy_gedi.errors import NesyGediWarning, UsageError
 from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.compilation import same_number
-from nesy_gedi.logic.deciding import DecidedGrounding
+from nesy_gedi.logic.deciding import FEWER, DecidedGrounding
 from nesy_gedi.logic.distributions import NeuralInput
 from nesy_gedi.logic.forms import QueryForm, read_form
 from nesy_gedi.logic.given import Given, Reading, find_inputs
-from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
+from nesy_gedi.logic.likelihood import mean_nll
 from nesy_gedi.logic.parameters import LearnedProbabilities
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.restricted import RestrictedCircuit, UnknownInputError
@@ -88,7 +88,7 @@ class Bounds:
 
         A missed or impossible answer costs ``-LOG_PROBABILITY_FLOOR`` and has a gradient of zero.
         """
-        return -torch.where(self.lower == -torch.inf, LOG_PROBABILITY_FLOOR, self.lower).mean()
+        return mean_nll(self.lower)
 
     def __str__(self) -> str:
         if not len(self.lower):
@@ -174,7 +174,7 @@ class TopK(nn.Module):
                 stacklevel=2,
             )
         self.learned = LearnedProbabilities(program.parameters)
-        self._grounds = DecidedGrounding(program, self.form, budget)
+        self._grounds = DecidedGrounding(program, self.form, budget, hint=FEWER)
         self._inputs = find_inputs(self._grounds)
         self._circuits: OrderedDict[tuple[tuple[int, ...], ...], RestrictedCircuit] = OrderedDict()
 

@@ -25,12 +25,12 @@ from scipy.stats import beta
 from torch import Tensor, nn
 
 from nesy_gedi.errors import ProgramError, UsageError
-from nesy_gedi.logic.budget import Budget
+from nesy_gedi.logic.budget import WAYS_OUT, Budget
 from nesy_gedi.logic.deciding import DecidedGrounding
 from nesy_gedi.logic.distributions import NeuralInput
 from nesy_gedi.logic.forms import QueryForm, read_form
 from nesy_gedi.logic.given import Given, Reading, find_inputs
-from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
+from nesy_gedi.logic.likelihood import mean_nll
 from nesy_gedi.logic.parameters import LearnedProbabilities
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.worlds import Question, World, WorldTree
@@ -113,7 +113,7 @@ class Estimates:
 
     def nll(self) -> Tensor:
         """Mean negative log-likelihood in nats; a missed answer costs ``-LOG_PROBABILITY_FLOOR`` without a gradient."""
-        return -torch.where(self.missed, LOG_PROBABILITY_FLOOR, self.log_p).mean()
+        return mean_nll(self.log_p)
 
     def __str__(self) -> str:
         if not len(self.log_p):
@@ -188,7 +188,8 @@ class Sampler(nn.Module):
         self.n = n
         self.validate = validate
         self.learned = LearnedProbabilities(program.parameters)
-        grounds = DecidedGrounding(program, self.form, budget)
+        self.budget = budget or Budget()
+        grounds = DecidedGrounding(program, self.form, self.budget, hint=WAYS_OUT)
         self.inputs: tuple[NeuralInput, ...] = tuple(find_inputs(grounds))
         self._tree = WorldTree(grounds)
 

@@ -103,10 +103,6 @@ class Processes:
             return flags
         return tuple(bool(flag) for flag in self._spread(torch.tensor(flags, dtype=torch.uint8)).tolist())
 
-    def meet(self) -> None:
-        """Go on when all have come here, each within ``STEP_LIMIT`` of the first. Raises Lost."""
-        self.add(torch.zeros(1))
-
     def agree(self, tensors: Mapping[str, Tensor]) -> None:
         """Begin with the weights and the random numbers of the first process. Raises Lost."""
         if self.count == 1:

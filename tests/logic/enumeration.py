@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from worlds import Built, built_formulas, to_circuit, truth_tables
 
+from nesy_gedi.logic.budget import Budget
 from nesy_gedi.logic.choices import ChoiceCircuit
 from nesy_gedi.logic.compilation import Circuit, answer_text
 from nesy_gedi.logic.formula import TRUE, And, Constant, Formula, Learned, Neural, Not, Or, Variable
@@ -139,7 +140,7 @@ def case_of(built: Built, log_p: Sequence[Tensor], *, with_evidence: bool) -> Ca
     sources = [range(start, start + size) for start, size in zip(starts, built.sizes, strict=False)]
     order = list(range(len(built.sizes)))
     every = _enumerate(formula, joint, order, dict(enumerate(log_p)))
-    return Case(ChoiceCircuit(circuit, order, sources), torch.cat(list(log_p)), every)
+    return Case(ChoiceCircuit(circuit, order, sources, Budget()), torch.cat(list(log_p)), every)
 
 
 def negated_case(built: Built, log_p: Sequence[Tensor]) -> Case:
@@ -164,7 +165,7 @@ def negated_case(built: Built, log_p: Sequence[Tensor]) -> Case:
     sources = [range(start, start + size) for start, size in zip(starts, sizes, strict=False)]
     order = list(range(len(sizes)))
     every = _enumerate(formula, [*joint, TRUE], order, dict(enumerate(log_p)))
-    return Case(ChoiceCircuit(circuit, order, sources), torch.cat(list(log_p)), every)
+    return Case(ChoiceCircuit(circuit, order, sources, Budget()), torch.cat(list(log_p)), every)
 
 
 @st.composite

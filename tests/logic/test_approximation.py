@@ -8,7 +8,8 @@ import pytest
 from approximate import FOUR_DIGITS, NAIVE
 
 from nesy_gedi.errors import NesyGediWarning, UsageError
-from nesy_gedi.logic.approximation import APPROXIMATIONS, HINT, approximate, describe, read_engine
+from nesy_gedi.logic.approximation import APPROXIMATIONS, approximate, describe, read_engine
+from nesy_gedi.logic.budget import WAYS_OUT
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.topk import TopK
 from nesy_gedi.logic.world_sampling import Sampler
@@ -34,7 +35,7 @@ def test_other_names_are_refused(text: str) -> None:
 
 
 def test_the_hint_names_engines_that_there_are() -> None:
-    asked = [word.strip(",") for word in HINT.split() if ":" in word]
+    asked = [word.strip(",") for word in WAYS_OUT.split() if ":" in word]
     assert [read_engine(text)[0] for text in asked] == ["topk", "sample"]
 
 

@@ -107,7 +107,7 @@ def test_a_negation_that_no_branch_denies_is_compiled_away() -> None:
     log_p = {"X": torch.tensor([[0.1, 0.9], [0.9, 0.1]]).log()}
     every = enumerate_reasoner(made, {("net", "X"): log_p["X"]})
     torch.testing.assert_close(made.explain(log_p, 0).log_probability, every.best(0), atol=EXACT, rtol=0.0)
-    rewritten, roots = choices_module.without_negation(made.circuit.formula, [*made.circuit.roots])
+    rewritten, roots = choices_module.without_negation(made.circuit.formula, [*made.circuit.roots], Budget())
     assert not any(isinstance(rewritten.nodes[n], Not) for n in rewritten.reachable(roots))
 
 
@@ -195,13 +195,12 @@ def test_a_target_that_is_none_is_refused(target: torch.Tensor | int, said: str)
         assert caught.value.hint
 
 
-def test_a_negation_past_the_budget_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_negation_past_the_budget_is_said() -> None:
     formula = reasoner(NOISY_OR, "q(X, A)").circuit.formula
     a, b = (formula.literal(0, 1), formula.literal(1, 1))
     denied = formula._add(Not(formula.plain_or([formula.plain_and([a, b]), formula.plain_and([formula.negate(a), b])])))
-    monkeypatch.setattr(choices_module, "Budget", lambda: Budget(nodes=0))
     with pytest.raises(BudgetError, match="need the circuit without negations") as caught:
-        choices_module.without_negation(formula, [denied])
+        choices_module.without_negation(formula, [denied], Budget(nodes=0))
     assert caught.value.where
     assert caught.value.hint
 
