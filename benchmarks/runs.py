@@ -18,10 +18,18 @@ from record import machine
 Document = dict[str, Any]
 
 
+CHANGE_NOTHING = ("engine", "limits")
+"""Keys of recipes on which no result depends: exact engines agree, and a run within its limits knows nothing of them."""
+
+
 def key_of(*parts: Any) -> str:
     """Of recipes and texts. What a recipe leaves empty, zero or false says nothing, so that a new option which is off by
     default makes no other runs."""
     told = [_told(asdict(part)) if is_dataclass(part) and not isinstance(part, type) else part for part in parts]
+    for part in told:
+        if isinstance(part, dict):
+            for name in CHANGE_NOTHING:
+                part.pop(name, None)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

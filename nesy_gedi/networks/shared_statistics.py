@@ -33,16 +33,17 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Any number of dimensions: the layer that this one stands for knows its own."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.training or self.running_mean is None):
+        if not self.training:  # one process may measure while the others wait
             return super().forward(input)
         normalised: Tensor
         normalised, mean, variance, count = _Normalise.apply(input, self.weight, self.bias, self.eps, self.own[1])
-        if self.training and self.running_mean is not None and self.running_var is not None:
+        if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 assert self.num_batches_tracked is not None
                 self.num_batches_tracked.add_(1)
                 share: Any = 1.0 / self.num_batches_tracked if self.momentum is None else self.momentum
-                unbiased = variance * (count / (count - 1.0))
+                # A single value has no spread; without a limit it would be NaN from here on.
+                unbiased = variance * (count / (count - 1.0).clamp_min(1.0))
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
         return normalised

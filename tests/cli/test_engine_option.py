@@ -15,8 +15,8 @@ from command_runs import TINY, Run, nothing_but
 from torch import Tensor
 
 from nesy_gedi.cli.doctor import BACKENDS
-from nesy_gedi.cli.options import ENGINES
-from nesy_gedi.logic import checking, engines
+from nesy_gedi.cli.options import APPROXIMATIONS, ENGINES
+from nesy_gedi.logic import approximation, checking, engines
 
 SUM = """
 nn(digit_net, [X], D, [0..2]) :: digit(X, D).
@@ -167,3 +167,70 @@ def test_doctor_says_what_klay_is_for(run: Run) -> None:
     ]
     (line,) = [each for each in run("doctor", "--json").document if each["name"] == "klaycircuits"]
     assert (line["status"], line["version"]) == ("ok", "0.1.2")
+
+
+NAIVE = """
+nn(digit_net, [X], D, [0..9]) :: digit(X, D).
+number([], N, N).
+number([X|Xs], Before, N) :- digit(X, D), Next is D + 10 * Before, number(Xs, Next, N).
+addition(Xs, Ys, Sum) :- number(Xs, 0, A), number(Ys, 0, B), Sum is A + B.
+"""
+LONG = ("--query", "addition([A,B,C,D], [E,F,G,H], Sum)")
+
+
+class TestWhatIsTooLarge:
+    def test_limits_end_with_what_was_being_ground(self, run: Run, write: Write) -> None:
+        outcome = run("ground", write("naive.pl", NAIVE), *LONG, "--max-seconds", "0.5")
+        assert outcome.code == 1
+        assert "went past the budget of 0.5 s" in outcome.err
+        assert "grounding number([" in outcome.err
+        assert "--engine topk:3" in outcome.err
+        assert outcome.out == ""
+
+    def test_nodes_and_the_recipe_key_are_the_same_limit(self, run: Run, write: Write) -> None:
+        write("naive.pl", NAIVE)
+        for limit in (("--max-nodes", "100"), ("--set", "limits.nodes=100")):
+            outcome = run("ground", "naive.pl", "--query", "addition([A,B], [C,D], Sum)", *limit)
+            assert (outcome.code, "went past the budget of 100 nodes" in outcome.err) == (1, True)
+
+    def test_limits_of_plain_programs(self, run: Run, write: Write) -> None:
+        outcome = run("query", write("endless.pl", "p(N) :- M is N + 1, p(M).\nquery(p(0)).\n"), "--max-seconds", "0.3")
+        assert outcome.code == 1
+        assert "grounding p(" in outcome.err
+
+    @pytest.mark.parametrize("option", ["--max-seconds", "--max-nodes", "--max-gigabytes"])
+    def test_no_limit_is_zero(self, run: Run, write: Write, option: str) -> None:
+        assert run("ground", write("naive.pl", NAIVE), *LONG, option, "0").code == 2
+
+    def test_bounds_are_shown_as_what_they_are(self, run: Run, write: Write) -> None:
+        outcome = run("ground", write("naive.pl", NAIVE), *LONG, "--engine", "topk:2")
+        assert outcome.code == 0
+        assert "approximate (topk:2), proven bounds" in outcome.out
+        (form,) = run("ground", "naive.pl", *LONG, "--engine", "topk:2", "--json").document["forms"]
+        assert (form["method"], form["answers"], form["exact"]) == ("approximate", 81, False)
+        assert form["dropped"] == pytest.approx(1 - 0.2**8)
+
+    def test_estimates_say_their_error(self, run: Run, write: Write) -> None:
+        outcome = run("ground", write("naive.pl", NAIVE), *LONG, "--engine", "sample:400")
+        assert outcome.code == 0
+        assert "standard error at most 0.025" in outcome.out
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("ground", "--engine", "topk:0"), "0 is not a whole number from 1"),
+            (("ground", "--engine", "topk:2", "--check", "klay"), "no exact answers to compare"),
+            (("train", "--engine", "topk:3"), "no distribution over all of them"),
+        ],
+    )
+    def test_where_approximations_do_not_go(
+        self, run: Run, write: Write, arguments: tuple[str, ...], said: str
+    ) -> None:
+        command, *rest = arguments
+        outcome = run(command, write("naive.pl", NAIVE), *LONG, *rest)
+        assert outcome.code == 2
+        assert said in outcome.err
+
+
+def test_the_help_names_every_approximation() -> None:
+    assert set(APPROXIMATIONS) == set(engines.APPROXIMATE) == set(approximation.APPROXIMATIONS)

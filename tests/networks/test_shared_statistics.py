@@ -129,3 +129,19 @@ def test_half_precision_is_summed_in_float32(dtype: torch.dtype) -> None:
     found = shared(x)
     assert found.dtype == dtype or found.dtype == torch.float32
     torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
+
+
+def test_a_single_value_leaves_numbers() -> None:
+    layer = nn.Sequential(nn.BatchNorm1d(2))
+    share_statistics(layer, lambda tensor: tensor)
+    assert layer(torch.ones(1, 2)).tolist() == [[0.0, 0.0]]
+    assert bool(layer[0].running_var.isfinite().all())
+
+
+def test_what_is_only_measured_is_not_added_up() -> None:
+    def refused(_: Tensor) -> Tensor:
+        raise AssertionError("nobody answers")
+
+    layer = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)).eval()
+    share_statistics(layer, refused)
+    assert layer(torch.randn(5, 2)).shape == (5, 2)
