@@ -286,7 +286,9 @@ class _Hybrid:
         try:
             diagram = SddCompiler(self.source, self.source, self._watch.rest()).compile(number)
         except BudgetError as error:
-            raise BudgetError(f"{error.message}: {error.where}", where=self._watch.what, hint=error.hint) from error
+            named = error.where
+            self._watch.check(lambda: f"compiling {named}")  # says the limit as it was set, not what was left of it
+            raise BudgetError(f"{error.message}: {named}", where=self._watch.what, hint=error.hint) from error
         self._proven.update(self.source.reachable([diagram]))
         return self._settled((yield diagram))
 
