@@ -48,15 +48,36 @@ def collect(
                 where=where,
             )
         for k, item in enumerate(inputs):
-            _check(item, log_p.detach()[:, k], log_p.shape[0], validate)
+            check_input(item, log_p.detach()[:, k], log_p.shape[0], validate)
         return [log_p.flatten(1)] if inputs else []
-    found = [_lookup(inputs, log_p, item, where) for item in inputs]
+    found = [look_up(inputs, log_p, item, where) for item in inputs]
     for item, tensor in zip(inputs, found, strict=True):
-        _check(item, tensor, found[0].shape[0] if found[0].dim() else 0, validate)
+        check_input(item, tensor, found[0].shape[0] if found[0].dim() else 0, validate)
     return found
 
 
-def _lookup(inputs: Sequence[NeuralInput], log_p: Mapping[object, Tensor], item: NeuralInput, where: str) -> Tensor:
+def side_by_side(inputs: Sequence[NeuralInput], log_p: Tensor, where: str) -> Tensor:
+    """A single tensor for all inputs, of shape ``(batch, len(inputs), K)``.
+
+    Raises:
+        DistributionError: it has another shape.
+    """
+    if log_p.dim() == 2 and len(inputs) == 1:
+        log_p = log_p[:, None]
+    if log_p.dim() != 3 or log_p.shape[1] != len(inputs):
+        raise DistributionError(
+            f"expected log-probabilities of shape (batch, {len(inputs)}, K), found {tuple(log_p.shape)}", where=where
+        )
+    return log_p
+
+
+def look_up(inputs: Sequence[NeuralInput], log_p: Mapping[object, Tensor], item: NeuralInput, where: str) -> Tensor:
+    """The distribution that ``item`` asks for: by network and slots, or by slots where one network alone reads them.
+
+    Raises:
+        DistributionError: there is none.
+        UsageError: several networks read these slots, and the key does not say which.
+    """
     full = (item.network, *item.slots)
     if full in log_p:
         return log_p[full]
@@ -72,7 +93,12 @@ def _lookup(inputs: Sequence[NeuralInput], log_p: Mapping[object, Tensor], item:
     )
 
 
-def _check(item: NeuralInput, tensor: Tensor, batch: int, validate: bool) -> None:
+def check_input(item: NeuralInput, tensor: Tensor, batch: int, validate: bool) -> None:
+    """Refuse what is no batch of distributions over ``item``'s domain.
+
+    Raises:
+        DistributionError: a wrong shape, a NaN, or - where they are validated - a row that does not sum to one.
+    """
     name = f"{item.network}({', '.join(item.slots)})"
     if tensor.dim() != 2 or tensor.shape[1] != len(item.domain):
         raise DistributionError(

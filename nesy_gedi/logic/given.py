@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, float32, float64
 
-from nesy_gedi.errors import DistributionError, UsageError
 from nesy_gedi.logic.deciding import Choice, DecidedGrounding
-from nesy_gedi.logic.distributions import NeuralInput, check_rows
+from nesy_gedi.logic.distributions import NeuralInput, check_input, look_up, side_by_side
 from nesy_gedi.logic.forms import QueryForm
 from nesy_gedi.logic.program import Program
 
@@ -40,20 +39,12 @@ class Given:
         self._form = form
         self._validate = validate
         self._inputs = inputs
-        self._log_p: Mapping[object, Tensor] = self._unbound(log_p, inputs) if isinstance(log_p, Tensor) else log_p
+        self._log_p: Mapping[object, Tensor] = (
+            _by_reading(inputs, log_p, form.text) if isinstance(log_p, Tensor) else log_p
+        )
         self._found: dict[Reading, Tensor] = {}
         tensors = list(self._log_p.values())
         self.size = tensors[0].shape[0] if tensors and tensors[0].dim() else (batch if batch is not None else 1)
-
-    def _unbound(self, log_p: Tensor, inputs: Sequence[NeuralInput]) -> dict[object, Tensor]:
-        if log_p.dim() == 2 and len(inputs) == 1:
-            log_p = log_p[:, None]
-        if log_p.dim() != 3 or log_p.shape[1] != len(inputs):
-            raise DistributionError(
-                f"expected log-probabilities of shape (batch, {len(inputs)}, K), found {tuple(log_p.shape)}",
-                where=self._form.text,
-            )
-        return {(item.network, *item.slots): rows for item, rows in zip(inputs, log_p.unbind(1), strict=True)}
 
     def __call__(self, reading: Reading) -> Tensor:
         """Log-probabilities of one input, shape ``(batch, K)``, in single or double precision.
@@ -64,41 +55,16 @@ class Given:
         """
         if reading not in self._found:
             network, slots = reading
-            tensor = self._lookup(network, slots)
-            domain = self._program.networks[network]
-            name = f"{network}({', '.join(slots)})"
-            if tensor.dim() != 2 or tensor.shape[1] != len(domain):
-                raise DistributionError(
-                    f"network {network} has {tensor.shape[-1] if tensor.dim() else 0} outputs, its domain has "
-                    f"{len(domain)} symbols: expected log-probabilities of shape (batch, {len(domain)}), found "
-                    f"{tuple(tensor.shape)}",
-                    where=name,
-                    hint="make the network's last layer as wide as the domain in the program",
-                )
-            if tensor.shape[0] != self.size:
-                raise DistributionError(f"batch of {tensor.shape[0]} beside a batch of {self.size}", where=name)
-            if self._validate:
-                check_rows(tensor, name)
+            item = NeuralInput(network, slots, self._program.networks[network])
+            tensor = look_up(self._inputs, self._log_p, item, self._form.text)
+            check_input(item, tensor, self.size, self._validate)
             self._found[reading] = tensor if tensor.dtype in (float32, float64) else tensor.float()
         return self._found[reading]
 
-    def _lookup(self, network: str, slots: tuple[str, ...]) -> Tensor:
-        if (network, *slots) in self._log_p:
-            return self._log_p[(network, *slots)]
-        short = slots[0] if len(slots) == 1 else slots
-        if short in self._log_p:
-            if sum(other.slots == slots for other in self._inputs) > 1:
-                raise UsageError(
-                    f"several networks read {', '.join(slots)}",
-                    where=self._form.text,
-                    hint=f"use the key {(network, *slots)}",
-                )
-            return self._log_p[short]
-        raise DistributionError(
-            f"no distribution of {network} for {', '.join(slots)}",
-            where=self._form.text,
-            hint=f"given: {', '.join(str(key) for key in self._log_p)}",
-        )
+
+def _by_reading(inputs: Sequence[NeuralInput], log_p: Tensor, where: str) -> dict[object, Tensor]:
+    rows = side_by_side(inputs, log_p, where).unbind(1)
+    return {(item.network, *item.slots): own for item, own in zip(inputs, rows, strict=True)}
 
 
 PROBES = 64
