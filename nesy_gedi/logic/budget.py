@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nesy_gedi.errors import BudgetError
+from nesy_gedi.errors import BudgetError, UsageError
 
 CHECK_EVERY = 256
 """Steps between two looks at the clock and at the memory."""
@@ -34,6 +35,10 @@ class Budget:
     nodes: int = 5_000_000
     seconds: float = 120.0
     gigabytes: float = 8.0
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.seconds) or math.isnan(self.gigabytes):
+            raise UsageError("a limit is no number", where="budget", hint="for example seconds = 120.0")
 
 
 class Watch:

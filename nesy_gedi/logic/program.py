@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,11 +87,18 @@ class Program:
         self.predicates: list[NeuralPredicate] = []
         self.networks: dict[str, tuple[str, ...]] = {}
         self.parameters: list[ParameterGroup] = []
-        self._parsed = PrologString(self.source.expanded)
         try:
-            statements = list(self._parsed)
+            with _all_digits():
+                self._parsed = PrologString(self.source.expanded)
+                statements = list(self._parsed)
         except ProbLogError as error:
             raise self._parse_error(error) from error
+        except RecursionError as error:
+            raise ProgramError(
+                "a statement nests too deep to be read",
+                where=name,
+                hint="split it: thousands of heads or goals in one statement are more than ProbLog's parser takes",
+            ) from error
         self.clauses: list[Term] = [self._read(statement) for statement in statements]
 
     @classmethod
@@ -258,6 +266,17 @@ class Program:
             statement,
             hint="scale them, or write separate facts if they are independent",
         )
+
+
+@contextlib.contextmanager
+def _all_digits() -> Iterator[None]:
+    """Read numbers as they are written: ProbLog rounds them to fifteen decimals, so that 1e-16 is zero."""
+    rounded = Constant.FLOAT_PRECISION
+    Constant.FLOAT_PRECISION = None
+    try:
+        yield
+    finally:
+        Constant.FLOAT_PRECISION = rounded
 
 
 def heads_of(statement: Term) -> list[Term]:

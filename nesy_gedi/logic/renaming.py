@@ -8,7 +8,8 @@ a goal is copied from that of the first one, with the images exchanged, in place
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from problog.engine_stack import Context, FixedContext
 from problog.eval_nodes import ResultSet
@@ -27,6 +28,18 @@ Goal = tuple[str, Sequence[Any]]
 """A functor and its arguments; variables are None or numbers."""
 
 
+class _Known(NamedTuple):
+    """What is known of the goals of one ground program.
+
+    Attributes:
+        first: what is left of a goal without its slots -> the slots, and the goal, that had it first.
+        copies: (slot, slot in its place) of a renaming -> copied nodes.
+    """
+
+    first: dict[Hashable, tuple[list[str], Goal]]
+    copies: dict[tuple[tuple[str, str], ...], dict[int, int | None]]
+
+
 class Renaming:
     """Answers goals from others that were answered before and differ from them in their slots alone.
 
@@ -36,8 +49,8 @@ class Renaming:
 
     def __init__(self, pure: set[str]) -> None:
         self._pure = pure
-        self._first: dict[Hashable, tuple[list[str], Goal]] = {}
-        self._copies: dict[tuple[tuple[str, str], ...], dict[int, int | None]] = {}
+        # findall/3 and its like ground into a formula of their own, whose nodes have numbers of their own.
+        self._known: WeakKeyDictionary[LogicFormula, _Known] = WeakKeyDictionary()
 
     def results_like(self, goal: Goal, target: LogicFormula) -> ResultSet | None:
         """The results of ``goal``, written into ``target``; None where it has to be derived."""
@@ -50,11 +63,12 @@ class Renaming:
         if not 0 < len(slots) <= MOST_SLOTS:
             return None
         own = list(slots)
-        first, model = self._first.setdefault((functor, shape), (own, goal))
+        here = self._known.setdefault(target, _Known({}, {}))
+        first, model = here.first.setdefault((functor, shape), (own, goal))
         if first == own or (known := target._cache.get(model)) is None:
             return None
         names = {old: Term(SLOT, Term(new)) for old, new in zip(first, own, strict=True)}
-        copies = self._copies.setdefault(tuple(zip(first, own, strict=True)), {})
+        copies = here.copies.setdefault(tuple(zip(first, own, strict=True)), {})
         found = ResultSet()
         found.collapsed = True
         for result, node in list(known):

@@ -178,13 +178,17 @@ class TestErrors:
 
 class TestInterruption:
     def test_control_c_ends_the_child(self) -> None:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of the tests ignore it
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        start = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            run(spin)
-        assert time.monotonic() - start < SOON
-        timer.join()
+        try:
+            timer.start()
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                run(spin)
+            assert time.monotonic() - start < SOON
+            timer.join()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     @linux
     def test_the_child_dies_with_its_parent(self) -> None:

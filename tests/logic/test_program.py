@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from nesy_gedi.errors import ProgramError
+from nesy_gedi.logic import program as program_module
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, Program, heads_of
+from nesy_gedi.logic.queries import answer_queries
 
 
 def refused(text: str) -> ProgramError:
@@ -199,3 +201,21 @@ class TestFiles:
     def test_the_fingerprint_is_that_of_the_text(self) -> None:
         assert Program("a.").fingerprint == Program("a.", name="other.pl").fingerprint
         assert Program("a.").fingerprint != Program("a. ").fingerprint
+
+
+@pytest.mark.parametrize("number", ["1e-16", "1e-20", "9e-16", "0.1234567890123456789"])
+def test_probabilities_keep_all_their_digits(number: str) -> None:
+    assert answer_queries(Program(f"{number}::c. y :- c. query(y)."))["y"] == pytest.approx(float(number), rel=1e-15)
+
+
+def test_improbable_evidence_is_no_contradiction() -> None:
+    assert answer_queries(Program("1e-20::c. y :- c. evidence(y). query(c)."))["c"] == pytest.approx(1.0)
+
+
+def test_a_statement_that_nests_too_deep_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(_: str) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(program_module, "PrologString", too_deep)
+    with pytest.raises(ProgramError, match="nests too deep"):
+        Program("a.")

@@ -128,3 +128,21 @@ def test_goals_about_many_images_are_not_compared(monkeypatch: pytest.MonkeyPatc
     made = Reasoner(Program(bits), f"odd([{names}], P)")
     assert len(made.inputs) == 3 * MOST_SLOTS
     assert max(seen) == MOST_SLOTS + 1
+
+
+def test_goals_inside_findall_are_copied_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    # findall/3 grounds its goal into a formula of its own.
+    text = (
+        "nn(m, [X], Y, [0, 1]) :: digit(X, Y).\nnn(b, [X]) :: odd(X).\n:- use_module(library(lists)).\n"
+        "q(X, Y, K) :- odd(X), odd(Y), findall(I, (member(I, [X, Y]), digit(I, 1), odd(I)), M), length(M, K).\n"
+    )
+    made = Reasoner(Program(text), "q(X, Y, K)")
+    log_p = {
+        ("m", "X"): torch.tensor([[0.9, 0.1]], dtype=torch.float64).log(),
+        ("m", "Y"): torch.tensor([[0.4, 0.6]], dtype=torch.float64).log(),
+        ("b", "X"): torch.tensor([[0.7, 0.3]], dtype=torch.float64).log(),
+        ("b", "Y"): torch.tensor([[0.2, 0.8]], dtype=torch.float64).log(),
+    }
+    both = 0.3 * 0.8
+    expected = [both * 0.9 * 0.4, both * (0.1 * 0.4 + 0.9 * 0.6), both * 0.1 * 0.6]
+    assert made(log_p)[0].exp().tolist() == pytest.approx(expected, abs=EXACT)
