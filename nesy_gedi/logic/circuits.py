@@ -29,7 +29,7 @@ PADDING_ROWS = 128
 IMPOSSIBLE = -1e30
 """Stands for log 0 within a circuit, far below every log-probability: sums and differences of it are never NaN."""
 
-ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 1024
 """Children of a block, or terms of a gather: more are taken in turn, so that memory stays near the size of the result."""
 
 STEEPEST_LOG_SLOPE = 0.9
