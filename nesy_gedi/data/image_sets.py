@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from nesy_gedi.errors import DataError, UsageError
+
+UNKNOWN = -1
+"""Stands in labels for an image whose class nobody has told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +19,7 @@ class Labels:
 
     Args:
         classes: class names; class ``k`` is ``classes[k]``.
-        index: (n,) int64, values in ``0..len(classes) - 1``.
+        index: (n,) int64, values in ``0..len(classes) - 1``, or :data:`UNKNOWN`.
 
     Raises:
         DataError: ``index`` has another shape or type, or names a class that does not exist.
@@ -33,7 +36,7 @@ class Labels:
             )
         if len(self.index):
             low, high = (int(bound) for bound in self.index.aminmax())
-            if low < 0 or high >= len(self.classes):
+            if low < UNKNOWN or high >= len(self.classes):
                 raise DataError(
                     f"labels lie in {low}..{high}, but {len(self.classes)} classes allow 0..{len(self.classes) - 1}",
                     hint="list every class name, in the order of the label values",
@@ -47,9 +50,13 @@ class Labels:
 class ImageSet:
     """Images, or points, with one or more attributes; an ordinary set has the one attribute ``"class"``.
 
+    Inputs of several kinds - images of two sizes, say, or images and vectors - are numbered one after the other; whoever
+    reads ``images`` alone sees the first kind alone, and :meth:`take` gives any of them.
+
     Args:
-        images: (n, channels, height, width) uint8; for points (n, d) float32, all finite.
-        labels: attribute name -> its labels, each of length n.
+        images: (n, channels, height, width) uint8; for points (n, d) and sequences (n, length, d) float32, all finite.
+        labels: attribute name -> its labels, each as long as the set.
+        others: inputs of further kinds, each like ``images``.
 
     Raises:
         DataError: a wrong shape or type, points that are not finite, or labels of another length than the images.
@@ -57,32 +64,59 @@ class ImageSet:
 
     images: torch.Tensor
     labels: Mapping[str, Labels]
+    others: tuple[torch.Tensor, ...] = ()
 
     def __post_init__(self) -> None:
-        are_points = self.images.ndim == 2
-        if (self.images.ndim, self.images.dtype) not in ((4, torch.uint8), (2, torch.float32)):
-            raise DataError(
-                "images must be a uint8 tensor of shape (n, channels, height, width), or points a float32 tensor of "
-                f"shape (n, d), not {_describe(self.images)}",
-                hint="convert points with points.float()"
-                if are_points
-                else "scale grey levels to 0..255 and put the channels second",
-            )
-        if are_points and not bool(self.images.isfinite().all()):
-            wrong = (~self.images.isfinite().all(1)).nonzero().flatten()
-            raise DataError(
-                f"{len(wrong)} of {len(self.images)} points are not finite, the first is number {int(wrong[0])}",
-                hint="leave out points with missing or infinite coordinates",
-            )
+        for part in (self.images, *self.others):
+            _check_inputs(part)
         for attribute, labels in self.labels.items():
-            if len(labels) != len(self.images):
+            if len(labels) != len(self):
                 raise DataError(
-                    f'attribute "{attribute}" has {len(labels)} labels for {len(self.images)} images',
+                    f'attribute "{attribute}" has {len(labels)} labels for {len(self)} images',
                     hint="give one label per image",
                 )
 
     def __len__(self) -> int:
-        return len(self.images)
+        return sum(len(part) for part in (self.images, *self.others))
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same with its images on another device; labels stay."""
+        return replace(self, images=self.images.to(device), others=tuple(part.to(device) for part in self.others))
+
+    def part_of(self, index: torch.Tensor) -> torch.Tensor:
+        """All inputs of the kind that those at ``index`` (any shape, int64) are of; the first kind where there are none.
+
+        Raises:
+            DataError: they are of several kinds.
+        """
+        return (self.images, *self.others)[self._kind(index)]
+
+    def take(self, index: torch.Tensor) -> torch.Tensor:
+        """The inputs at ``index`` (m,) int64, which are all of one kind, (m, ...), on the device of the images.
+
+        Raises:
+            DataError: they are of several kinds.
+        """
+        if not self.others:  # nothing is read back from the device
+            return self.images[index.to(self.images.device, non_blocking=True)]
+        kind = self._kind(index)
+        parts = (self.images, *self.others)
+        start = sum(len(part) for part in parts[:kind])
+        return parts[kind][(index - start).to(parts[kind].device)]
+
+    def _kind(self, index: torch.Tensor) -> int:
+        if not self.others:
+            return 0
+        parts = (self.images, *self.others)
+        ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+        kinds = torch.searchsorted(ends, index.cpu(), right=True).unique().tolist()
+        if len(kinds) > 1:
+            shapes = ", ".join(str(tuple(parts[kind].shape[1:])) for kind in kinds)
+            raise DataError(
+                f"one network is asked about inputs of several shapes: {shapes}",
+                hint="give all inputs of one network the same shape",
+            )
+        return int(kinds[0]) if kinds else 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,8 +127,12 @@ class ImageSet:
         """The images at ``indices`` ((m,) integers), in that order and with their labels.
 
         Raises:
-            DataError: ``indices`` is not a list of integers within ``0..n - 1``.
+            DataError: ``indices`` is not a list of integers within ``0..n - 1``, or the inputs are of several kinds.
         """
+        if self.others:
+            raise DataError(
+                "inputs of several kinds cannot be drawn from together", hint="learn from the answers: --method answers"
+            )
         chosen = torch.as_tensor(indices)
         if chosen.numel() == 0:
             chosen = chosen.long()  # an empty list arrives as float
@@ -119,13 +157,74 @@ class ImageSet:
         return self.subset(torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count])
 
 
+def _check_inputs(inputs: torch.Tensor) -> None:
+    kinds = ((4, torch.uint8), (2, torch.float32), (3, torch.float32))
+    if (inputs.ndim, inputs.dtype) not in kinds:
+        raise DataError(
+            "images must be a uint8 tensor of shape (n, channels, height, width), or points and sequences a float32 tensor "
+            f"of shape (n, d) or (n, length, d), not {_describe(inputs)}",
+            hint="scale grey levels to 0..255 and put the channels second"
+            if inputs.ndim == 4
+            else "convert points with points.float()",
+        )
+    if inputs.ndim < 4 and not bool(inputs.isfinite().all()):
+        wrong = (~inputs.isfinite().flatten(1).all(1)).nonzero().flatten()
+        raise DataError(
+            f"{len(wrong)} of {len(inputs)} points are not finite, the first is number {int(wrong[0])}",
+            hint="leave out points with missing or infinite coordinates",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Tuples of inputs as a table gives them, with what was observed of each.
+
+    Attributes:
+        index: which input stands in which column, (n, input columns) int64.
+        values: the other columns: (n, value columns), as text.
+        rows: where each comes from, for messages: the line of a file, or its number.
+    """
+
+    index: torch.Tensor
+    values: tuple[tuple[str, ...], ...]
+    rows: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenQueries:
+    """Observed tuples for each split. Those of ``train`` and ``validation`` are over the training images.
+
+    Attributes:
+        inputs: names of the input columns: variables of a query form; empty where columns go by their order.
+        outputs: names of the value columns, likewise.
+        source: the file, for messages.
+        train, validation, test: ``validation`` is None where it is left to be drawn from ``train``.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    source: str
+    train: Observations
+    validation: Observations | None
+    test: Observations
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSplits:
-    """The training and test images of one data set; both have the same shape, attributes and classes."""
+    """The training and test images of one data set; both have the same shape, attributes and classes.
+
+    Attributes:
+        name: of the data set, or where it was read from.
+        given: what was observed of tuples of these images; None where queries are drawn and the program answers them.
+    """
 
     name: str
     train: ImageSet
     test: ImageSet
+    given: GivenQueries | None = None
 
 
 def unit_range(images: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.devices import choose_device
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.preparation import check_encoder, count_classes
 from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainRecipe
 from nesy_gedi.training.pretrained import load_perception, make_perception
@@ -128,7 +129,7 @@ def _open_program(
     recipe = run.recipe()
     images = load_images(source or recipe.data.source, data_dir=folder or run.data_dir(), download=download)
     task = Task(run.program(trusted=trusted), recipe, cache=GroundingCache())
-    networks = task.perceptions(run.image_shape(), trusted=task.networks if trusted else ())
+    networks = make_perceptions(task, run.image_shape(), trusted=task.networks if trusted else ())
     restore_model(task, networks, run.checkpoints.load_final().model)
 
     return images, [

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.data import ImageSet, ImageSplits, Queries
-from nesy_gedi.errors import AnswerError, NesyGediError, RecipeError, UsageError, did_you_mean
+from nesy_gedi.errors import AnswerError, RecipeError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import Reasoner
-from nesy_gedi.networks.encoders import BUNDLED, make_encoder
-from nesy_gedi.networks.ensembles import log_average, side_by_side
-from nesy_gedi.networks.heads import make_head
-from nesy_gedi.networks.perception import Perception, pixel_statistics
-from nesy_gedi.training.adoption import load_weights
+from nesy_gedi.networks.encoders import BUNDLED
+from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.training.checkpoints import LEARNED, OBJECTIVE
 from nesy_gedi.training.recipe import FROM_CLUSTERS, NetworkRecipe, Recipe, check_recipe
 from nesy_gedi.training.splits import Splits, draw_splits, draw_test
@@ -193,60 +190,6 @@ class Task:
         """The true symbol of every image for ``network``, (n,) int64; -1 outside the domain."""
         mapped = self.symbol_map(network, images)
         return mapped.symbol[images.labels[mapped.attribute].index]
-
-    def perceptions(
-        self, shape: tuple[int, ...], images: Tensor | None = None, *, trusted: Sequence[str] = ()
-    ) -> nn.ModuleDict:
-        """New networks, initialised from the recipe's seed.
-
-        Args:
-            shape: (channels, height, width) of the images.
-            images: training images whose pixel statistics are normalised away; without them nothing pretrained is loaded
-                either, since both are restored from a checkpoint.
-            trusted: networks whose encoder was named by the user, so that its Python may be imported.
-
-        Raises:
-            UsageError: an encoder or head that cannot be made, or does not take such images.
-            DistributionError: outputs of another width than the domain, or that are not distributions.
-        """
-        torch.manual_seed(self.recipe.seed)
-        mean, std = (None, None) if images is None else pixel_statistics(images)
-        made = nn.ModuleDict()
-        for name in self.networks:
-            what, domain = self.network(name), self.program.networks[name]
-            try:
-                members = range(self.recipe.ensemble.members)
-                encoder, head = side_by_side([self._make_network(name, shape, name in trusted) for _ in members])
-                perception = Perception(
-                    encoder, head, domain, image_shape=shape, mean=mean, std=std, output=what.output
-                )
-                if what.weights and images is not None:
-                    load_weights(perception, what, trusted=name in trusted)
-                with torch.no_grad():
-                    perception.eval()(torch.zeros(2, *shape))
-                made[name] = perception
-            except NesyGediError as error:
-                raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
-            except Exception as error:  # whatever the user's encoder raises
-                raise UsageError(
-                    f"the encoder {what.encoder} does not take images of shape {shape}: {error}",
-                    where=f"network {name}",
-                    hint="let its forward() take batches of them, or name another encoder",
-                ) from error
-        return made.train()
-
-    def _make_network(self, name: str, shape: tuple[int, ...], trusted: bool) -> tuple[nn.Module, nn.Module | None]:
-        """A new encoder and head."""
-        what = self.network(name)
-        encoder = make_encoder(
-            what.encoder,
-            shape,
-            what.features,
-            width=what.width,
-            normalisation=what.normalisation,
-            trusted=trusted,
-        )
-        return encoder, make_head(what.head, encoder, shape, len(self.program.networks[name]), what.clusters)
 
     def observe(self, log_p: Mapping[str, Tensor], observed: Tensor) -> dict[object, Tensor]:
         """The reasoner's inputs: what networks perceive, and the observed values as one-hot log-probabilities.

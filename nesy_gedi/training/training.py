@@ -29,6 +29,7 @@ from nesy_gedi.training.following import follow, lead
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.launching import start
 from nesy_gedi.training.loop import Listener
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.planning import plan, with_absolute_paths
 from nesy_gedi.training.processes import ALONE, Processes
 from nesy_gedi.training.prototypes import begin_as_prototypes
@@ -160,7 +161,7 @@ def _train(
     labelled = {} if "metrics" in finished else read_labels(task, splits.pool)
     # A checkpoint brings everything back: what was pretrained is not needed any more.
     fresh = None if run is not None and run.checkpoints.has("last") else images.train.images
-    networks = task.perceptions(images.train.shape, fresh, trusted=trusted_encoders)
+    networks = make_perceptions(task, images.train.shape, fresh, trusted=trusted_encoders)
     if fresh is not None and labelled:
         begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision, processes)
@@ -284,7 +285,7 @@ def evaluate(
     checkpoint = run.checkpoints.load_final()
     named = (name for name, spec in (encoders or {}).items() if not Path(spec).is_dir())
     allowed = tuple(program.networks) if trusted else tuple(named)
-    networks = task.perceptions(run.image_shape(), trusted=allowed)
+    networks = make_perceptions(task, run.image_shape(), trusted=allowed)
     where = Path(data_dir) if data_dir is not None else run.data_dir()
     images = load_images(recipe.data.source, data_dir=where, download=download)
     queries = task.test_queries(images)
@@ -318,7 +319,7 @@ def dry_run(
     recipe = with_absolute_paths(adopt_pretrained(recipe))
     task, images, splits = _planned(program, recipe, data_dir, download)
     labelled = read_labels(task, splits.pool)
-    networks = task.perceptions(images.train.shape, images.train.images, trusted=trusted_encoders)
+    networks = make_perceptions(task, images.train.shape, images.train.images, trusted=trusted_encoders)
     begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision)
     wrapped = place_on(fabric, task, networks)

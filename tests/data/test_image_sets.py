@@ -39,7 +39,7 @@ def test_shape_and_length() -> None:
     ("index", "expected"),
     [
         (torch.tensor([0, 1, 2]), "labels lie in 0..2, but 2 classes allow 0..1"),
-        (torch.tensor([-1, 0]), "labels lie in -1..0"),
+        (torch.tensor([-2, 0]), "labels lie in -2..0"),
         (torch.tensor([0.0, 1.0]), "not float32 of shape (2,)"),
         (torch.tensor([[0, 1]]), "not int64 of shape (1, 2)"),
     ],

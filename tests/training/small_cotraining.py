@@ -19,6 +19,7 @@ from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.cotraining import CotrainingWork
 from nesy_gedi.training.labels import read_labels
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.planning import plan
 from nesy_gedi.training.recipe import CotrainingRecipe, DataRecipe, NetworkRecipe, Recipe
 from nesy_gedi.training.task import Task
@@ -71,7 +72,7 @@ def make_work(
     splits = task.queries(images)
     task = task.with_recipe(plan(task, splits))
     labelled = read_labels(task, splits.pool)
-    networks = task.perceptions(images.train.shape, images.train.images)
+    networks = make_perceptions(task, images.train.shape, images.train.images)
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
     return CotrainingWork(task, wrapped, splits, fabric, labelled)
 

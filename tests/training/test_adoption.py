@@ -16,6 +16,7 @@ from torch import nn
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import Interrupted, RunError, UsageError
 from nesy_gedi.training.adoption import adopt_pretrained
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.pretraining import Pretrained
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
 from nesy_gedi.training.task import Task
@@ -29,7 +30,7 @@ def with_network(**changes: Any) -> Recipe:
 def first(recipe: Recipe, digits: ImageSplits) -> nn.Module:
     """The network before the first step."""
     task = Task(addition(), adopt_pretrained(recipe))
-    return task.perceptions(digits.train.shape, digits.train.images)["digit_net"]
+    return make_perceptions(task, digits.train.shape, digits.train.images)["digit_net"]
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.ensembles import EnsembleWork, ensemble_terms, measure_run
 from nesy_gedi.training.evaluation import measure
 from nesy_gedi.training.labels import read_labels
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.planning import plan
 from nesy_gedi.training.recipe import EnsembleRecipe, NetworkRecipe, Recipe, load_recipe
 from nesy_gedi.training.splits import Splits
@@ -46,7 +47,7 @@ def log(probabilities: Any) -> Tensor:
 
 
 def perception(task: Task, name: str = "digit_net") -> Perception:
-    made = task.perceptions(SHAPE)[name]
+    made = make_perceptions(task, SHAPE)[name]
     assert isinstance(made, Perception)
     return made
 
@@ -137,7 +138,7 @@ def test_the_loss_of_a_step_and_its_gradient(
     task = Task(addition(text), recipe)
     splits = task.queries(digits)
     labelled = read_labels(task, splits.pool)
-    networks = task.perceptions(SHAPE, digits.train.images)
+    networks = make_perceptions(task, SHAPE, digits.train.images)
     wrapped = nn.ModuleDict({name: fabric.setup_module(each) for name, each in networks.items()})
     work = EnsembleWork(task, wrapped, splits, fabric, labelled)
     rows = torch.tensor([0, 3, 4, 9, 11])
@@ -154,7 +155,7 @@ def test_the_loss_of_a_step_and_its_gradient(
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
     dry = dry_run(addition(text), recipe, device="cpu")
     rows = torch.arange(recipe.training.batch_size)
-    expected = by_hand(task, task.perceptions(SHAPE, digits.train.images), splits.train, rows, shown)
+    expected = by_hand(task, make_perceptions(task, SHAPE, digits.train.images), splits.train, rows, shown)
     assert dry["first_loss"] == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
@@ -162,7 +163,7 @@ def test_all_members_see_the_same_views(digits: ImageSplits, fabric: Fabric) -> 
     views = replace(ENSEMBLE, training=replace(ENSEMBLE.training, augmentation=Augmentation(rotation=40.0)))
     task = Task(addition(), views)
     splits = task.queries(digits)
-    networks = task.perceptions(SHAPE, digits.train.images)
+    networks = make_perceptions(task, SHAPE, digits.train.images)
     rows = torch.arange(5)
     torch.manual_seed(5)
     turned = augment(splits.train.images.images[splits.train.index[rows].flatten()], views.training.augmentation)
@@ -205,7 +206,7 @@ def test_members_begin_from_a_pretraining(tmp_path: Path, digits: ImageSplits) -
     pretrained = pretrain_small(tmp_path / "pretrained")
     recipe = replace(ENSEMBLE, networks={"digit_net": NetworkRecipe(encoder=str(pretrained.run.path))})
     task = Task(addition(), adopt_pretrained(recipe))
-    network = task.perceptions(SHAPE, digits.train.images)["digit_net"]
+    network = make_perceptions(task, SHAPE, digits.train.images)["digit_net"]
     expected = pretrained.perception.encoder.state_dict()
     for member in network.encoder.members:
         assert all(torch.equal(tensor, expected[name]) for name, tensor in member.state_dict().items())
@@ -295,7 +296,7 @@ def one_encoder() -> nn.Module:
 def test_a_factory_that_makes_one_encoder_is_refused() -> None:
     recipe = replace(ENSEMBLE, networks={"digit_net": NetworkRecipe(encoder=f"{__name__}:one_encoder")})
     with pytest.raises(UsageError, match="the same module each time") as caught:
-        Task(addition(), recipe).perceptions(SHAPE, trusted=("digit_net",))
+        make_perceptions(Task(addition(), recipe), SHAPE, trusted=("digit_net",))
     assert caught.value.where == "network digit_net"
 
 

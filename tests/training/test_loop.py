@@ -25,6 +25,7 @@ from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import perceive
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.loop import Listener, cosine, fit
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder, create_run
 from nesy_gedi.training.task import Splits, Task
@@ -34,7 +35,11 @@ from nesy_gedi.training.task import Splits, Task
 
 def set_up(program: Program, recipe: Recipe, images: ImageSplits) -> tuple[Task, nn.ModuleDict, Splits]:
     task = Task(program, recipe)
-    return task, task.perceptions(images.train.shape, images.train.images, trusted=["digit_net"]), task.queries(images)
+    return (
+        task,
+        make_perceptions(task, images.train.shape, images.train.images, trusted=["digit_net"]),
+        task.queries(images),
+    )
 
 
 def gradients(task: Task, networks: nn.ModuleDict) -> list[Tensor]:
@@ -337,7 +342,7 @@ def test_learned_probabilities_are_trained(tmp_path: Path, digits: ImageSplits, 
     task = Task(program, recipe)
     assert task.reasoner.answers == teacher.reasoner.answers
     splits = teacher.queries(digits)
-    networks = task.perceptions((1, 8, 8), digits.train.images)
+    networks = make_perceptions(task, (1, 8, 8), digits.train.images)
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
     run = create_run(tmp_path / "run", program, recipe, data_dir=None, device="cpu", shape=(1, 8, 8))
     (before,) = task.reasoner.learned.probabilities().values()

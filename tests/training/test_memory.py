@@ -21,6 +21,7 @@ from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.evaluation import measure, validate
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.memory import Pieces, in_batches_that_fit
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.recipe import NetworkRecipe
 from nesy_gedi.training.task import Task
 
@@ -75,7 +76,7 @@ def test_a_step_in_pieces_is_the_step_of_the_whole(
     """With labelled images and learned probabilities; the learning rate sees one step."""
     task = Task(addition(SLIPPING), LARGE)
     splits = task.queries(digits)
-    networks = task.perceptions(digits.train.shape, digits.train.images, trusted=["digit_net"])
+    networks = make_perceptions(task, digits.train.shape, digits.train.images, trusted=["digit_net"])
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
     parameters = [*wrapped.parameters(), *task.reasoner.parameters()]
     labelled = {"digit_net": Labelled(digits.train.images[:5], torch.arange(5))}
@@ -133,7 +134,7 @@ def test_too_little_for_one_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
 def test_measuring_in_smaller_batches_finds_the_same(digits: ImageSplits, monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(addition(), LARGE)
     queries = task.queries(digits).test
-    networks = task.perceptions(digits.train.shape, digits.train.images, trusted=["digit_net"])
+    networks = make_perceptions(task, digits.train.shape, digits.train.images, trusted=["digit_net"])
     cpu = torch.device("cpu")
     whole = validate(task, networks, queries, cpu), measure(task, networks, queries, cpu)
     fits(monkeypatch, measured=7)

@@ -18,6 +18,7 @@ from nesy_gedi.errors import Interrupted, RecipeError, UsageError
 from nesy_gedi.networks.heads import TEMPERATURE
 from nesy_gedi.training.adoption import adopt_pretrained
 from nesy_gedi.training.labels import read_labels
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.pretraining import Pretrained
 from nesy_gedi.training.prototypes import begin_as_prototypes
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
@@ -134,7 +135,7 @@ def test_other_networks_are_left_alone(pretrained: Pretrained, digits: ImageSpli
     recipe = from_shots(pretrained.run.path)
     recipe = replace(recipe, networks={"digit_net": replace(recipe.networks["digit_net"], head="linear")})
     task = Task(addition(), adopt_pretrained(recipe))
-    networks = task.perceptions(digits.train.shape, digits.train.images)
+    networks = make_perceptions(task, digits.train.shape, digits.train.images)
     before = networks["digit_net"].head.weight.clone()
     begin_as_prototypes(task, networks, read_labels(task, digits.train))
     assert torch.equal(networks["digit_net"].head.weight, before)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import DistributionError, NesyGediError, UsageError
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.recipe import NetworkRecipe
 from nesy_gedi.training.task import Task
 
@@ -23,7 +24,7 @@ def addition_task(**recipe: object) -> Task:
 
 
 def weights(task: Task, images: Tensor | None = None) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in task.perceptions(SHAPE, images).state_dict().items()}
+    return {name: tensor.clone() for name, tensor in make_perceptions(task, SHAPE, images).state_dict().items()}
 
 
 def test_the_seed_decides_the_weights() -> None:
@@ -34,7 +35,7 @@ def test_the_seed_decides_the_weights() -> None:
 
 def test_networks_are_ready_to_train(digits: ImageSplits) -> None:
     task = addition_task()
-    networks = task.perceptions(SHAPE, digits.train.images)
+    networks = make_perceptions(task, SHAPE, digits.train.images)
     assert networks.training
     assert list(networks) == ["digit_net"]
     assert networks["digit_net"].domain == tuple("0123456789")
@@ -72,12 +73,12 @@ def test_networks_that_cannot_be_made(
 ) -> None:
     task = addition_task(networks={"digit_net": network})
     with pytest.raises(error, match=message) as caught:
-        task.perceptions(SHAPE, trusted=["digit_net"])
+        make_perceptions(task, SHAPE, trusted=["digit_net"])
     assert caught.value.where == "network digit_net"
 
 
 def test_python_needs_trust(own_module: str) -> None:
     task = addition_task(networks={"digit_net": NetworkRecipe(encoder="own_networks:raw", head="none")})
     with pytest.raises(UsageError, match="the recipe names Python code"):
-        task.perceptions(SHAPE)
-    assert task.perceptions(SHAPE, trusted=["digit_net"])["digit_net"](torch.zeros(2, *SHAPE)).shape == (2, 10)
+        make_perceptions(task, SHAPE)
+    assert make_perceptions(task, SHAPE, trusted=["digit_net"])["digit_net"](torch.zeros(2, *SHAPE)).shape == (2, 10)

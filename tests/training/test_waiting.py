@@ -24,6 +24,7 @@ from nesy_gedi.training.answers import AnswerWork
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Diverged, Listener, Work
+from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.processes import ALONE
 from nesy_gedi.training.runs import RunFolder
 from nesy_gedi.training.sums import Sums
@@ -132,7 +133,7 @@ def test_a_step_on_answers_reads_nothing(digits: ImageSplits, fabric: Fabric) ->
     """Neither with images that are labelled, nor with learned probabilities."""
     task = Task(addition(SLIPPING), SMALL)
     splits = task.queries(digits)
-    networks = task.perceptions(digits.train.shape, digits.train.images)
+    networks = make_perceptions(task, digits.train.shape, digits.train.images)
     wrapped = nn.ModuleDict({name: fabric.setup_module(network) for name, network in networks.items()})
     labelled = {"digit_net": Labelled(digits.train.images[:3], torch.tensor([1, 2, 3]))}
     for some in ({}, labelled):
