@@ -9,7 +9,7 @@ import hashlib
 import http.client
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +52,32 @@ def candidate_folders(card: Card, root: Path) -> list[Path]:
 
 def find_files(card: Card, root: Path) -> FoundFiles | None:
     """The first candidate folder with every file of ``card``; only existence is checked. None when there is none."""
+    return next(_complete(card, root), None)
+
+
+def verified_files(card: Card, root: Path) -> FoundFiles | None:
+    """The first candidate folder with every file of ``card`` as it was published; None when there is none."""
+    for found in _complete(card, root):
+        if not wrong_files(found):
+            return found
+    return None
+
+
+def _complete(card: Card, root: Path) -> Iterator[FoundFiles]:
     for folder in candidate_folders(card, root):
         for checksums in (card.unpacked, card.files):
             names = list(checksums)
             if names and len(_present(folder, names)) == len(names) and not _belongs_to_another(card, folder, names):
-                return FoundFiles(folder, checksums)
-    return None
+                yield FoundFiles(folder, checksums)
+
+
+def wrong_files(found: FoundFiles) -> dict[str, DataError]:
+    """The files that are unreadable, truncated, corrupt or others altogether, each with what is wrong."""
+    wrong = {}
+    for name, expected in found.checksums.items():
+        if error := _fault(found.folder / name, expected):
+            wrong[name] = error
+    return wrong
 
 
 def verify_files(found: FoundFiles) -> None:
@@ -66,20 +86,30 @@ def verify_files(found: FoundFiles) -> None:
     Raises:
         DataError: a file is unreadable, truncated, corrupt or another file altogether.
     """
-    for name, expected in found.checksums.items():
-        path = found.folder / name
-        try:
-            actual = _md5(path)
-        except OSError as error:
-            raise DataError(
-                f"cannot be read: {error.strerror or error}", where=str(path), hint="check the file's permissions"
-            ) from error
-        if actual != expected:
-            raise DataError(
-                f"corrupt or truncated ({path.stat().st_size} bytes): expected md5 {expected}, found {actual}",
-                where=str(path),
-                hint="delete it and rerun with --download",
-            )
+    for error in wrong_files(found).values():
+        raise error
+
+
+def _fault(path: Path, expected: str) -> DataError | None:
+    try:
+        actual, size = _md5(path), path.stat().st_size
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        return DataError(reason, where=str(path), hint="check the file's permissions")
+    if actual == expected:
+        return None
+    return DataError(
+        f"corrupt or truncated ({size} bytes): expected md5 {expected}, found {actual}",
+        where=str(path),
+        hint="rerun with --download to fetch it anew",
+    )
+
+
+def unusable_files_error(card: Card, root: Path) -> DataError:
+    """The error for a data set of which ``root`` holds no whole copy: what is wrong with the first, or what is missing."""
+    found = find_files(card, root)
+    faults = wrong_files(found) if found else {}
+    return next(iter(faults.values()), None) or missing_files_error(card, root)
 
 
 def missing_files_error(card: Card, root: Path) -> DataError:
@@ -97,7 +127,8 @@ def missing_files_error(card: Card, root: Path) -> DataError:
 
 
 def download_files(card: Card, root: Path) -> None:
-    """Fetch the published files into ``root / card.name``; torchvision shows its progress bar on stderr.
+    """Fetch the published files that are absent or wrong into ``root / card.name``, or into the candidate folder where
+    others of them are; torchvision shows its progress bar on stderr.
 
     Files are staged in a temporary folder and moved once all are complete and verified, so that an
     interrupted download leaves nothing that looks whole.
@@ -105,21 +136,37 @@ def download_files(card: Card, root: Path) -> None:
     Raises:
         DataError: no mirror could be reached, a checksum differs, or the folder cannot be written.
     """
-    target = root / card.name
+    target, wanted = _to_fetch(card, root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{card.name}-download-", dir=root) as staging:
-            for name, mirrors in _mirrors(card).items():
-                _download_file(name, mirrors, card.files[name], Path(staging))
+            mirrors = _mirrors(card)
+            for name in wanted:
+                _download_file(name, mirrors[name], card.files[name], Path(staging))
             target.mkdir(exist_ok=True)
-            for name in card.files:
+            for name in wanted:
                 os.replace(Path(staging) / name, target / name)
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
         raise DataError(
             f"{card.title} could not be downloaded: {error}",
             where=str(target),
-            hint=f"check the network, or copy {', '.join(card.files)} into that folder by hand",
+            hint=f"check the network, or copy {', '.join(wanted)} into that folder by hand",
         ) from error
+
+
+def _to_fetch(card: Card, root: Path) -> tuple[Path, list[str]]:
+    """The folder that a download completes - that with most of the published files - and what it lacks."""
+    names = list(card.files)
+    whole: dict[Path, list[str]] = {}
+    for folder in candidate_folders(card, root):
+        there = _present(folder, names)
+        if there and not _belongs_to_another(card, folder, there):
+            whole[folder] = [name for name in there if _fault(folder / name, card.files[name]) is None]
+    # one without a single right file is somebody else's, unless it is the data set's own
+    target = max(whole, key=lambda folder: len(whole[folder]), default=root / card.name)
+    if not whole.get(target):
+        target = root / card.name
+    return target, [name for name in names if name not in whole.get(target, ())]
 
 
 def _download_file(name: str, mirrors: list[str], md5: str, folder: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
@@ -11,6 +12,13 @@ from nesy_gedi.errors import DataError, UsageError
 
 UNKNOWN = -1
 """Stands in labels for an image whose class nobody has told."""
+
+
+TEST_SHARE = 0.2
+"""Of data that come unsplit, this share is for the test."""
+
+TEST_SEED = 20240229
+"""Draws that share: another value would be another data set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +220,23 @@ class GivenQueries:
     test: Observations
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How data came from files, for people.
+
+    Attributes:
+        kind: ``image folder``, ``arrays``, ``table`` or ``data set``.
+        skipped: files that could not be read and were left out.
+        dropped: rows of a table that named one of these.
+        cache: where decoded images are kept for the next time.
+    """
+
+    kind: str = "data set"
+    skipped: tuple[str, ...] = ()
+    dropped: int = 0
+    cache: Path | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSplits:
     """The training and test images of one data set; both have the same shape, attributes and classes.
@@ -219,12 +244,14 @@ class ImageSplits:
     Attributes:
         name: of the data set, or where it was read from.
         given: what was observed of tuples of these images; None where queries are drawn and the program answers them.
+        reading: how it was read.
     """
 
     name: str
     train: ImageSet
     test: ImageSet
     given: GivenQueries | None = None
+    reading: Reading = field(default_factory=Reading)
 
 
 def unit_range(images: torch.Tensor) -> torch.Tensor:
@@ -251,12 +278,28 @@ def split_validation(images: ImageSet, count: int, seed: int) -> tuple[ImageSet,
     return images.subset((~chosen).nonzero().flatten()), images.subset(chosen.nonzero().flatten())
 
 
+def split_test(images: ImageSet) -> tuple[ImageSet, ImageSet]:
+    """``(train, test)`` of images that come unsplit: always the same fifth of them is for the test, stratified.
+
+    Raises:
+        DataError: a single image.
+    """
+    if len(images) < 2:
+        raise DataError(f"{len(images)} image is too few for training and test", hint="give two or more")
+    return split_validation(images, test_count(len(images)), TEST_SEED)
+
+
+def test_count(total: int) -> int:
+    """How many of ``total`` are for the test where nobody says."""
+    return max(1, round(total * TEST_SHARE))
+
+
 def _strata(images: ImageSet) -> torch.Tensor:
     """(n,) int64: one number per combination of attribute values."""
     strata = torch.zeros(len(images), dtype=torch.int64)
     for labels in images.labels.values():
-        # renumbered after each attribute, so that many attributes cannot overflow
-        strata = (strata * len(labels.classes) + labels.index).unique(return_inverse=True)[1]
+        # renumbered after each attribute, so that many attributes cannot overflow; UNKNOWN is a value of its own
+        strata = (strata * (len(labels.classes) + 1) + labels.index - UNKNOWN).unique(return_inverse=True)[1]
     return strata
 
 

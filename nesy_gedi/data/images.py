@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nesy_gedi.data.cards import Card, card_names, load_card
+from nesy_gedi.data.decoding import ReadOptions
 from nesy_gedi.data.files import (
     FoundFiles,
     data_root,
     download_files,
     find_files,
-    missing_files_error,
-    verify_files,
+    unusable_files_error,
+    verified_files,
 )
-from nesy_gedi.data.image_sets import ImageSet, ImageSplits, Labels, split_validation
+from nesy_gedi.data.image_sets import TEST_SEED, ImageSet, ImageSplits, Labels, split_validation
 from nesy_gedi.data.readers import read_cifar, read_digits, read_mnist, read_svhn
+from nesy_gedi.data.resizing import resize
 from nesy_gedi.data.shapes import generate_shapes
+from nesy_gedi.data.sources import is_path, no_such_source, read_path
 from nesy_gedi.data.toy import generate_circles, generate_moons
 from nesy_gedi.data.traffic import generate_traffic
 from nesy_gedi.errors import DataError, NesyGediError
@@ -33,8 +36,8 @@ __all__ = [
     "split_validation",
 ]
 
-# Part of what the embedded sets are: another value would be another data set.
-EMBEDDED_SEED = 20240229
+EMBEDDED_SEED = TEST_SEED
+"""Part of what the embedded sets are: another value would be another data set."""
 
 _EMBEDDED: dict[str, Callable[[Card], ImageSet]] = {
     "digits": read_digits,
@@ -55,17 +58,32 @@ _FROM_FILES: dict[str, Callable[[Card, FoundFiles], tuple[ImageSet, ImageSet]]] 
 }
 
 
-def load_images(name: str, *, data_dir: Path | None = None, download: bool = False) -> ImageSplits:
-    """The training and test images of a known data set, in memory.
+def load_images(
+    source: str | Path,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    options: ReadOptions | None = None,
+) -> ImageSplits:
+    """The training and test images of a known data set, or of a path, in memory.
 
-    Files are looked for in ``data_dir``, else in ``$NESY_GEDI_DATA``, else in the user's cache folder - there in
-    a folder named after the data set, directly, and where torchvision keeps them. Each is compared with its
-    published md5 before it is read. With ``download``, absent files are fetched into that same place.
+    A path is what exists, holds a separator or ends in ``.npz`` or ``.csv``, and is no known name: a folder of images, with
+    a subfolder for each class; a ``.npz`` file of arrays; a table of tuples with answers, or a folder that holds one.
+
+    Files of known data sets are looked for in ``data_dir``, else in ``$NESY_GEDI_DATA``, else in the user's cache folder -
+    there in a folder named after the data set, directly, and where torchvision keeps them. Each is compared with its
+    published md5 before it is read. With ``download``, absent and wrong files are fetched into that same place.
 
     Raises:
-        UsageError: no data set has this name.
-        DataError: files are missing, incomplete or corrupt, or the download failed.
+        UsageError: neither a data set nor a path.
+        DataError: files are missing, incomplete or corrupt, the download failed, or what is read does not fit together.
     """
+    options = options or ReadOptions()
+    name = str(source)
+    if is_path(source):
+        return read_path(source, options)
+    if name not in card_names():
+        raise no_such_source(name)
     card = load_card(name)
     if card.embedded:
         train, test = split_validation(_EMBEDDED[name](card), card.test, EMBEDDED_SEED)
@@ -78,17 +96,18 @@ def load_images(name: str, *, data_dir: Path | None = None, download: bool = Fal
                 f"expected {size} of shape {card.image_shape}",
                 hint="upgrade the package that provides this data set",
             )
+    if options.image_shape:
+        train, test = (replace(each, images=resize(each.images, options.image_shape)) for each in (train, test))
     return ImageSplits(name, train, test)
 
 
 def _read_files(card: Card, root: Path, download: bool) -> tuple[ImageSet, ImageSet]:
-    found = find_files(card, root)
+    found = verified_files(card, root)
     if found is None and download:
         download_files(card, root)
-        found = find_files(card, root)
+        found = verified_files(card, root)
     if found is None:
-        raise missing_files_error(card, root)
-    verify_files(found)
+        raise unusable_files_error(card, root)
     try:
         return _FROM_FILES[card.name](card, found)
     except NesyGediError:

@@ -38,7 +38,7 @@ def test_corrupt_file(run: Run) -> None:
     for name in FILES:
         (folder / name).write_bytes(gzip.compress(b"not the published images"))
     outcome = run("train", "addition", "--data", "mnist", "--data-dir", "data", "--out", "out")
-    outcome.failed(1, f"data/mnist/{FILES[0]}: corrupt or truncated", "md5", "delete it and rerun with --download")
+    outcome.failed(1, f"data/mnist/{FILES[0]}: corrupt or truncated", "md5", "rerun with --download to fetch it anew")
     nothing_but("data")
 
 

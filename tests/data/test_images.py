@@ -84,7 +84,7 @@ def test_real_mnist_damaged(real_data: Path, tmp_path: Path) -> None:
     assert caught.value.where == str(damaged)
     assert f"truncated ({len(content) // 2} bytes)" in caught.value.message
     assert "expected md5 f68b3c2dcbeaaa9fbdd348bbdeb94873, found " in caught.value.message
-    assert caught.value.hint == "delete it and rerun with --download"
+    assert caught.value.hint == "rerun with --download to fetch it anew"
 
 
 def test_finds_files_by_argument_then_environment_then_cache(
