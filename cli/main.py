@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import click
 
+from nesy_gedi.cli.data import data
 from nesy_gedi.cli.diagnose import diagnose
 from nesy_gedi.cli.doctor import doctor
 from nesy_gedi.cli.evaluate import evaluate
 from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.inspect import inspect
-from nesy_gedi.cli.listings import data, programs
+from nesy_gedi.cli.listings import programs
 from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
 from nesy_gedi.cli.pretrain import pretrain
 from nesy_gedi.cli.query import query

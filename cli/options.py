@@ -33,14 +33,17 @@ OVERRIDES = "pretraining.overrides"
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else on stdout.")
 quiet = click.option("--quiet", is_flag=True, help="No progress.")
 data = click.option(
-    "--data", "source", metavar="NAME", help="Data set in place of the recipe's (see `nesy-gedi data`)."
+    "--data",
+    "source",
+    metavar="NAME_OR_PATH",
+    help="Data set, folder, .npz or .csv in place of the recipe's data (see `nesy-gedi data`).",
 )
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     help="Where data sets are; else $NESY_GEDI_DATA, else the user's cache.",
 )
-download = click.option("--download", is_flag=True, help="Fetch the data set when it is missing.")
+download = click.option("--download", is_flag=True, help="Fetch what is missing or damaged of the data set.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 devices = click.option(
     "--devices",

@@ -117,6 +117,7 @@ def _load(recipe_file: Path | None, overrides: dict[str, Any]) -> PretrainRecipe
 
 def _resumed(resume: Path, overrides: dict[str, Any], recipe_file: Path | None, out: Path | None) -> PretrainRecipe:
     """The recipe of a run; anything given beside it must agree with it."""
+    from nesy_gedi.training.pretrain_recipe import with_absolute_source
     from nesy_gedi.training.runs import open_pretraining
 
     run = open_pretraining(resume)
@@ -124,5 +125,6 @@ def _resumed(resume: Path, overrides: dict[str, Any], recipe_file: Path | None, 
     if recipe_file is not None:
         raise UsageError("--recipe conflicts with --resume: a run has its own", hint="leave --recipe out")
     stored = run.recipe()
-    options.refuse_conflicts(stored, _load(run.recipe_file, overrides), overrides, where=str(resume))
+    asked = with_absolute_source(_load(run.recipe_file, overrides))
+    options.refuse_conflicts(stored, asked, overrides, where=str(resume))
     return stored

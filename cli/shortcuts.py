@@ -128,7 +128,8 @@ def _shown(task: Task, support: str | None, data_dir: Path | None, download: boo
         return shown_in_full(task)
     if support == "train":
         what = task.recipe.data
-        queries = task.queries(load_images(what.source, data_dir=data_dir, download=download)).train
+        images = load_images(what.source, data_dir=data_dir, download=download, options=what.options())
+        queries = task.queries(images).train
         return shown_by_queries(
             task, queries, f"those of the {len(queries)} training queries on {what.source}, seed {task.recipe.seed}"
         )

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nesy_gedi.concepts.assignment import Assignment, assign
     from nesy_gedi.concepts.soft_assignment import SoftAssignment, assign_softly
+    from nesy_gedi.data.arrays import from_arrays
+    from nesy_gedi.data.datasets import from_dataset
+    from nesy_gedi.data.images import load_images
     from nesy_gedi.errors import (
         AnswerError,
         BudgetError,
@@ -79,7 +82,10 @@ _PUBLIC = {
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
     "find_objective": "nesy_gedi.objectives",
+    "from_arrays": "nesy_gedi.data.arrays",
+    "from_dataset": "nesy_gedi.data.datasets",
     "inspect_run": "nesy_gedi.reports.inspection",
+    "load_images": "nesy_gedi.data.images",
     "load_perception": "nesy_gedi.training.pretrained",
     "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
@@ -124,7 +130,10 @@ __all__ = [
     "diagnose_encoder",
     "evaluate",
     "find_objective",
+    "from_arrays",
+    "from_dataset",
     "inspect_run",
+    "load_images",
     "load_perception",
     "load_pretrain_recipe",
     "load_recipe",

@@ -266,6 +266,7 @@ def as_array(values: Values) -> np.ndarray:
     """
     if isinstance(values, Tensor):
         return np.asarray(values.detach().cpu().numpy())
+    array: np.ndarray
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -24,8 +24,9 @@ from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.preparation import check_encoder, count_classes
-from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainRecipe
+from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainData, PretrainRecipe
 from nesy_gedi.training.pretrained import load_perception, make_perception
+from nesy_gedi.training.recipe import DataRecipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
 from nesy_gedi.training.stages import PROBE, Look, encode, look_at
 from nesy_gedi.training.task import Task
@@ -98,7 +99,7 @@ def _open(
     if is_pretraining(path):
         run = open_pretraining(path)
         recipe = run.recipe()
-        images = load_images(source or recipe.data.source, data_dir=folder or run.data_dir(), download=download)
+        images = _images(recipe.data, source, folder or run.data_dir(), download)
         perception = load_perception(path, trusted=trusted)
         return images, [Subject("encoder", perception, True, recipe.data.attribute, recipe.augmentation)]
     if path.is_dir():
@@ -127,7 +128,7 @@ def _open_program(
 ) -> tuple[ImageSplits, list[Subject]]:
     run = open_run(path)
     recipe = run.recipe()
-    images = load_images(source or recipe.data.source, data_dir=folder or run.data_dir(), download=download)
+    images = _images(recipe.data, source, folder or run.data_dir(), download)
     task = Task(run.program(trusted=trusted), recipe, cache=GroundingCache())
     networks = make_perceptions(task, run.image_shape(), trusted=task.networks if trusted else ())
     restore_model(task, networks, run.checkpoints.load_final().model)
@@ -136,6 +137,10 @@ def _open_program(
         Subject(name, cast("Perception", network), True, task.network(name).attribute, _augmentation(images))
         for name, network in networks.items()
     ]
+
+
+def _images(own: DataRecipe | PretrainData, source: str | None, folder: Path | None, download: bool) -> ImageSplits:
+    return load_images(source or own.source, data_dir=folder, download=download, options=own.options())
 
 
 def _augmentation(images: ImageSplits) -> Augmentation:

@@ -67,7 +67,7 @@ def follow(processes: Processes) -> Followed | None:
     run = open_run(Path(told["run"]))
     task = Task(run.program(trusted=told["trusted"]), run.recipe(), cache=GroundingCache())
     folder = None if told["data_dir"] is None else Path(told["data_dir"])
-    images = load_images(task.recipe.data.source, data_dir=folder)
+    images = load_images(task.recipe.data.source, data_dir=folder, options=task.recipe.data.options())
     splits = task.queries(images)
     labelled = read_labels(task, splits.pool)
     # Their weights will be those of the first process.

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from nesy_gedi.data import ImageSet
+from nesy_gedi.data import ImageSet, absolute_source
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError
 from nesy_gedi.objectives import find_objective
@@ -67,7 +67,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     pretraining = recipe.pretraining
     if pretraining.recipe:
         pretraining = replace(pretraining, recipe=str(Path(pretraining.recipe).resolve()))
-    return replace(recipe, networks=networks, pretraining=pretraining)
+    data = replace(recipe.data, source=absolute_source(recipe.data.source))
+    return replace(recipe, data=data, networks=networks, pretraining=pretraining)
 
 
 def plan(task: Task, splits: Splits) -> Recipe:
@@ -115,6 +116,8 @@ def pretraining_of(task: Task, network: str, images: ImageSet, attempt: int = 0)
     recipe, what = task.recipe, task.network(network)
     overrides: dict[str, Any] = {
         "data.source": recipe.data.source,
+        "data.image_shape": list(recipe.data.image_shape),
+        "data.skip_unreadable": recipe.data.skip_unreadable,
         "data.attribute": what.attribute,
         "seed": (recipe.seed + attempt * ANOTHER_SEED) % SEEDS,
     }

@@ -33,7 +33,7 @@ def find_images(recipe: PretrainRecipe, folder: Path | None, download: bool) -> 
         UsageError: an unknown data set or attribute, or more images than there are.
         DataError: images that are missing, or of a single class.
     """
-    found = load_images(recipe.data.source, data_dir=folder, download=download)
+    found = load_images(recipe.data.source, data_dir=folder, download=download, options=recipe.data.options())
     attribute, limit = recipe.data.attribute, recipe.data.limit
     if attribute not in found.train.labels:
         raise RecipeError(

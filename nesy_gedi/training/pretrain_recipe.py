@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nesy_gedi.data.decoding import ReadOptions, shape_fault
+from nesy_gedi.data.sources import absolute_source
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
 from nesy_gedi.objectives import OBJECTIVES, find_objective, sgld
-from nesy_gedi.training.recipe import VIEWS, CotrainingRecipe, NetworkRecipe
+from nesy_gedi.training.recipe import VIEWS, CotrainingRecipe, DataRecipe, NetworkRecipe
 from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, read_recipe
 
 TRAINS = ("all", "head")
@@ -32,17 +34,23 @@ class PretrainData:
     """Images without labels; an attribute's labels are used for measuring alone.
 
     Attributes:
-        source: name of a data set.
+        source, image_shape, skip_unreadable: as in :class:`~nesy_gedi.training.recipe.DataRecipe`.
         attribute: which attribute the clusters are compared with; its number of classes is that of the clusters where
             a stage does not say.
         classes: of the attribute; images of others are left out, and so are they. All where empty.
         limit: training images; 0 for all.
     """
 
-    source: str = "digits"
+    source: str = DataRecipe.source
+    image_shape: tuple[int, ...] = DataRecipe.image_shape
+    skip_unreadable: bool = DataRecipe.skip_unreadable
     attribute: str = "class"
     classes: tuple[str, ...] = ()
     limit: int = 0
+
+    def options(self) -> ReadOptions:
+        """How files are read."""
+        return ReadOptions(self.image_shape, self.skip_unreadable)
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,11 @@ def load_pretrain_recipe(
     return recipe
 
 
+def with_absolute_source(recipe: PretrainRecipe) -> PretrainRecipe:
+    """The same with data that is found from any working directory, so that a run can be continued from another."""
+    return replace(recipe, data=replace(recipe.data, source=absolute_source(recipe.data.source)))
+
+
 def _read(path: str | Path | None, overrides: Mapping[str, Any] | None) -> PretrainRecipe:
     return read_recipe(
         PretrainRecipe,
@@ -225,6 +238,8 @@ def check_pretrain_recipe(recipe: PretrainRecipe) -> None:
 def _faults(recipe: PretrainRecipe) -> Iterator[Fault]:
     if recipe.seed < 0 or recipe.seed >= SEEDS:
         yield ("seed",), f"seed must be in 0..{SEEDS - 1}, not {recipe.seed}"
+    if fault := shape_fault(recipe.data.image_shape):
+        yield ("data", "image_shape"), f"data.image_shape {fault}"
     if recipe.data.limit < 0:
         yield ("data", "limit"), f"data.limit must be zero or more, not {recipe.data.limit}"
     for key in ("features", "width"):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from nesy_gedi.data import ImageSplits
+from nesy_gedi.data import ImageSplits, source_name
 from nesy_gedi.errors import Interrupted, NesyGediWarning, RunError
 from nesy_gedi.files import write_json
 from nesy_gedi.metrics.clustering import clustering_metrics
@@ -28,7 +28,7 @@ from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.encoder_stage import EncoderStage
 from nesy_gedi.training.loop import Listener, Progress, fit
 from nesy_gedi.training.preparation import facts, find_images, kind_of, prepare
-from nesy_gedi.training.pretrain_recipe import PretrainRecipe, check_pretrain_recipe
+from nesy_gedi.training.pretrain_recipe import PretrainRecipe, check_pretrain_recipe, with_absolute_source
 from nesy_gedi.training.pretrained import load_perception, save_perception
 from nesy_gedi.training.runs import VERSION, PretrainingRun, choose_path, create_pretraining, open_pretraining
 from nesy_gedi.training.stages import Setting, Stage, encode
@@ -92,6 +92,7 @@ def pretrain(
     started = time.perf_counter()
     listener = listener or Listener()
     check_pretrain_recipe(recipe)
+    recipe = with_absolute_source(recipe)
     chosen = choose_device(device)
     run = None if resume is None else _own_run(Path(resume), recipe)
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
@@ -104,7 +105,9 @@ def pretrain(
     setting = prepare(recipe, images, chosen, trusted)
     new = run is None
     if run is None:
-        path = choose_path(f"{recipe.objective}-{recipe.data.source}", Path(out) if out is not None else None)
+        path = choose_path(
+            f"{recipe.objective}-{source_name(recipe.data.source)}", Path(out) if out is not None else None
+        )
         shape = images.train.shape
         run = create_pretraining(path, recipe, data_dir=folder, device=chosen, shape=shape, force=force)
     listener.started(facts(setting))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nesy_gedi.data.decoding import ReadOptions, shape_fault
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
 from nesy_gedi.logic.budget import Budget
@@ -43,7 +44,9 @@ class DataRecipe:
     """Images and queries.
 
     Attributes:
-        source: name of a data set.
+        source: name of a data set, or the path of a folder of images, of a ``.npz`` file or of a table; relative to the
+            current folder.
+        image_shape, skip_unreadable: as in :class:`~nesy_gedi.data.ReadOptions`.
         train: labelled queries; 0 for as many as use no training image twice.
         validation: queries held out of the training images; 0 for a tenth of those images.
         test: queries over the test images; 0 for as many as use no test image twice.
@@ -54,12 +57,18 @@ class DataRecipe:
     """
 
     source: str = "digits"
+    image_shape: tuple[int, ...] = ()
+    skip_unreadable: bool = False
     train: int = 0
     validation: int = 0
     test: int = 0
     support: tuple[str, ...] = ()
     any_order: bool = False
     outside: int = 0
+
+    def options(self) -> ReadOptions:
+        """How files are read."""
+        return ReadOptions(self.image_shape, self.skip_unreadable)
 
 
 @dataclass(frozen=True)
@@ -305,6 +314,8 @@ def _impossible(recipe: Recipe) -> Iterator[Fault]:
             value = _value(recipe, path)
             if not 0 <= value < float("inf") or (above_zero and value == 0):
                 yield path, f"{key} must be {expected}, not {value}"
+    if fault := shape_fault(recipe.data.image_shape):
+        yield ("data", "image_shape"), f"data.image_shape {fault}"
     if recipe.seed >= SEEDS:
         yield ("seed",), f"seed must be less than {SEEDS}, not {recipe.seed}"
     for key, valid in CHOICES.items():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from nesy_gedi.data import ImageSplits, Queries, load_images
+from nesy_gedi.data import ImageSplits, Queries, absolute_source, load_images
 from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
@@ -228,7 +228,7 @@ def _planned(
 ) -> tuple[Task, ImageSplits, Splits]:
     """A task whose recipe leaves nothing open, with its images and queries."""
     task = Task(program, recipe, cache=GroundingCache())
-    images = load_images(recipe.data.source, data_dir=data_dir, download=download)
+    images = load_images(recipe.data.source, data_dir=data_dir, download=download, options=recipe.data.options())
     splits = task.queries(images)
     return task.with_recipe(plan(task, splits)), images, splits
 
@@ -273,8 +273,8 @@ def evaluate(
     started = time.perf_counter()
     run = open_run(Path(path))
     program, recipe = run.program(trusted=trusted), run.recipe()
-    if source is not None and source != recipe.data.source:
-        recipe = replace(recipe, data=replace(recipe.data, source=source, test=0))
+    if source is not None and (other := absolute_source(source)) != recipe.data.source:
+        recipe = replace(recipe, data=replace(recipe.data, source=other, test=0))
     for name, spec in (encoders or {}).items():
         own = recipe.networks.get(name, NetworkRecipe())
         recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
@@ -287,7 +287,7 @@ def evaluate(
     allowed = tuple(program.networks) if trusted else tuple(named)
     networks = make_perceptions(task, run.image_shape(), trusted=allowed)
     where = Path(data_dir) if data_dir is not None else run.data_dir()
-    images = load_images(recipe.data.source, data_dir=where, download=download)
+    images = load_images(recipe.data.source, data_dir=where, download=download, options=recipe.data.options())
     queries = task.test_queries(images)
     wrapped = place_on(fabric, task, networks)
     restore_model(task, wrapped, checkpoint.model)
