@@ -131,9 +131,10 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     arrays = {}
     key = ""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not isinstance(content, np.lib.npyio.NpzFile):
-                raise DataError("this is a single array, not a .npz file", where=str(path), hint=hint)
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise DataError("this is a single array, not a .npz file", where=str(path), hint=hint)
+        with content:
             for key in content.files:
                 arrays[key] = content[key]
     except FileNotFoundError as error:
@@ -294,7 +295,7 @@ def as_inputs(values: Values, what: str = "images") -> Tensor:
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4:
-        if array.shape[1] not in (1, 3, 4) and array.shape[3] in (1, 3, 4):
+        if channels_last(array.shape):
             array = array.transpose(0, 3, 1, 2)
     else:
         raise DataError(
@@ -311,6 +312,14 @@ def as_inputs(values: Values, what: str = "images") -> Tensor:
         opaque = levels[:, 3:].astype(np.float32) / 255
         levels = np.rint(levels[:, :3] * opaque + 255 * (1 - opaque)).astype(np.uint8)
     return torch.from_numpy(np.ascontiguousarray(levels))
+
+
+def channels_last(shape: Sequence[int]) -> bool:
+    """Whether images of this shape, of four dimensions, have their channels last: a size of 1 or 3 tells, else one of 4."""
+    for sizes in ((1, 3), (4,)):
+        if shape[1] in sizes or shape[3] in sizes:
+            return shape[1] not in sizes
+    return False
 
 
 def grey_levels(array: np.ndarray, what: str) -> np.ndarray:

@@ -117,7 +117,7 @@ class ImageSet:
             return 0
         parts = (self.images, *self.others)
         ends = torch.tensor([len(part) for part in parts]).cumsum(0)
-        kinds = torch.searchsorted(ends, index.cpu(), right=True).unique().tolist()
+        kinds = torch.searchsorted(ends, index.cpu().contiguous(), right=True).unique().tolist()
         if len(kinds) > 1:
             shapes = ", ".join(str(tuple(parts[kind].shape[1:])) for kind in kinds)
             raise DataError(
@@ -191,11 +191,13 @@ class Observations:
         index: which input stands in which column, (n, input columns) int64.
         values: the other columns: (n, value columns), as text.
         rows: where each comes from, for messages: the line of a file, or its number.
+        source: that file, where splits have files of their own; else empty, and that of the queries holds.
     """
 
     index: torch.Tensor
     values: tuple[tuple[str, ...], ...]
     rows: tuple[int, ...]
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.index)

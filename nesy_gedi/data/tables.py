@@ -55,7 +55,7 @@ def table_files(folder: Path) -> dict[str, Path]:
     tables = sorted(each for each in folder.glob("*.csv") if each.name != LABEL_FILE and not each.name.startswith("."))
     named = {_SPLITS[each.stem.lower()]: each for each in tables if each.stem.lower() in _SPLITS}
     if named.keys() >= {"train", "test"}:
-        return named
+        return {split: named[split] for split in _PARTS if split in named}
     if len(tables) > 1:
         raise DataError(
             f"there are several tables: {', '.join(each.name for each in tables)}",
@@ -115,7 +115,8 @@ def read_table(
         chosen = ((split == _PARTS.index(part)) & whole).nonzero()[:, 0]
         rows = [table.rows[k][1] for k in chosen.tolist()]
         told = tuple(tuple(row.cells[k] for k in values) for row in rows)
-        return Observations(position[numbers[chosen]], told, tuple(row.line for row in rows))
+        own = str(path[part]) if isinstance(path, Mapping) and part in path else ""
+        return Observations(position[numbers[chosen]], told, tuple(row.line for row in rows), own)
 
     parts = {part: observed(part, test_position if part == "test" else train_position) for part in _PARTS}
     for part in ("train", "test"):
