@@ -113,13 +113,16 @@ def _print(about: Mapping[str, Any]) -> None:
         for column, counts in about["answers"].items():
             click.echo()
             _print_counts(f"answer {column}", counts, splits)
-    click.echo()
+    notes = []
     if about["shared"]:
-        click.echo(f"{about['shared']} inputs of the test are training inputs, too")
+        notes.append(f"{about['shared']} inputs of the test are training inputs, too")
     if about["skipped"]:
-        click.echo(f"{len(about['skipped'])} files cannot be read and are left out, with {about['dropped']} rows")
+        rows = f", with {about['dropped']} rows" if about["dropped"] else ""
+        notes.append(f"{len(about['skipped'])} files cannot be read and are left out{rows}")
     if about["cache"]:
-        click.echo(f"decoded images are kept in {about['cache']}")
+        notes.append(f"decoded images are kept in {about['cache']}")
+    if notes:
+        click.echo("\n" + "\n".join(notes))
 
 
 def _print_counts(title: str, counts: Mapping[str, Mapping[str, int]], splits: list[str]) -> None:

@@ -274,6 +274,6 @@ def _tensor(array: np.ndarray, channels_may_be_last: bool, name: str) -> Tensor:
         raise DataError(
             f"an input has the shape {array.shape[1:]}", where=name, hint="give images (channels, height, width)"
         )
-    if channels_may_be_last and channels_last(array.shape):
+    if channels_may_be_last and (array.shape[3] in (1, 3) or channels_last(array.shape)):
         array = array.transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(grey_levels(array, f"inputs of {name}")))

@@ -24,8 +24,7 @@ def nearest(path: Path) -> str:
     while not missing.parent.is_dir():
         missing = missing.parent
     names = [entry.name for entry in missing.parent.iterdir()]
-    close = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.6)
-    found = f"; the nearest name is {close[0]}" if close else ""
-    if missing != path:
-        return f"there is no folder {missing}{found}"
-    return f"the folder has {len(names)} others{found}"
+    alike = [name for name in names if name.lower() == missing.name.lower() or Path(name).stem == missing.stem]
+    close = alike or difflib.get_close_matches(missing.name, names, n=1, cutoff=0.6)
+    found = f"the nearest name is {close[0]}" if close else f"none of the {len(names)} names there is like it"
+    return found if missing == path else f"there is no folder {missing}; {found}"
