@@ -117,8 +117,8 @@ def _print(about: Mapping[str, Any]) -> None:
     if about["shared"]:
         notes.append(f"{about['shared']} inputs of the test are training inputs, too")
     if about["skipped"]:
-        rows = f", with {about['dropped']} rows" if about["dropped"] else ""
-        notes.append(f"{len(about['skipped'])} files cannot be read and are left out{rows}")
+        along = f", with {about['dropped']} rows" if about["dropped"] else ""
+        notes.append(f"{len(about['skipped'])} files cannot be read and are left out{along}")
     if about["cache"]:
         notes.append(f"decoded images are kept in {about['cache']}")
     if notes:

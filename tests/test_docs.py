@@ -17,6 +17,9 @@ import torch
 from nesy_gedi.cli.main import commands
 from nesy_gedi.concepts import shortcuts
 from nesy_gedi.concepts.assignment import NEAR_TIE
+from nesy_gedi.data import decoded_cache
+from nesy_gedi.data.decoding import LONGEST_SIDE
+from nesy_gedi.data.image_sets import TEST_SHARE
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.world_sampling import CONFIDENCE, estimate_share
 from nesy_gedi.reports.learned_map import ABOVE_CHANCE, RELIABLE
@@ -97,6 +100,9 @@ def test_readme_begins_with_the_two_commands() -> None:
     ("page", "said", "value", "told"),
     [
         ("few-labels.md", "the training queries show fewer than half as many images", FEW, 0.5),
+        ("data.md", "up to 64 pixels a side", LONGEST_SIDE, 64),
+        ("data.md", "at most 4 GiB", decoded_cache.LIMIT, 4 * 2**30),
+        ("data.md", "a fifth is for the test", TEST_SHARE, 0.2),
         ("few-labels.md", "over 20 times less likely", math.exp(NEAR_TIE), 20.0),
         ("few-labels.md", "at most 128 labelled images a step", LABELLED_BATCH, 128),
         ("few-labels.md", "more than a fifth of the way", UNLIKELY, 0.2),

@@ -337,7 +337,7 @@ def grey_levels(array: np.ndarray, what: str) -> np.ndarray:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"{what} have pixels that are not finite", hint=expected)
     if low >= 0 and array.dtype.kind == "f" and high <= 1:
-        return np.rint(array * 255).astype(np.uint8)
+        return np.asarray(np.rint(array * 255), dtype=np.uint8)
     if low >= 0 and high <= 255 and (array.dtype.kind != "f" or bool((array == np.rint(array)).all())):
         return array.astype(np.uint8)
     if array.dtype == np.uint16:

@@ -61,8 +61,8 @@ def _check_card(card: Card, root: Path, *, named: bool) -> Checked:
     if found is None:
         missing = missing_files_error(card, root)
         incomplete = missing.where is not None
-        problems = (str(missing),) if named or incomplete else ()
-        return Checked(card.name, "wrong" if incomplete else "missing", missing.where, problems)
+        told = (str(missing),) if named or incomplete else ()
+        return Checked(card.name, "wrong" if incomplete else "missing", missing.where, told)
     problems = tuple(str(error) for error in wrong_files(found).values())
     return Checked(card.name, "wrong", str(found.folder), problems)
 
