@@ -128,7 +128,7 @@ def build_encoder(
         zeros, ones = (torch.full((shapes[0][0],), value) for value in (0.0, 1.0))
         # Without statistics of its own the encoder is given images that are standardised as the data's are.
         own = ((zeros,), (ones,)) if standard else (None, None)
-        return BuiltEncoder(adapted, *own, (f"{sentence}.", *notes), warned)
+        return BuiltEncoder(adapted, own[0], own[1], (f"{sentence}.", *notes), warned)
     if what.encoder not in BUNDLED:
         _suggest_shape(what.encoder, encoder, shapes, section)
     if not standard:

@@ -23,6 +23,9 @@ VERSION = 1
 KINDS = ("conv", "mlp", "torchvision", "timm", "python")
 """Architectures that a card can name; ``python`` is code of one's own."""
 
+_ARGUMENTS: Mapping[str, type] = {"features": int, "width": int, "normalisation": str}
+"""Of the bundled encoders, as recipes say them."""
+
 RANGE = "uint8 0..255 or float 0..1"
 """Values of images before they are standardised; bytes are divided by 255."""
 
@@ -228,6 +231,9 @@ def _architecture(content: Any) -> Architecture:
     for key, value in arguments.items():
         if not isinstance(value, (int, float, str)):
             raise _Fault(f"architecture.arguments.{key}", "must be a number, a string or a truth value")
+        expected = _ARGUMENTS.get(key)
+        if kind in ("conv", "mlp") and expected is not None:
+            _of(value, expected, f"architecture.arguments.{key}")
     adapted = said.get("adapted")
     return Architecture(kind, name, arguments, None if adapted is None else _input(adapted, "architecture.adapted"))
 
@@ -277,10 +283,10 @@ def _strings(said: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 def _of(value: Any, kind: type, where: str) -> Any:
     """``value``, which is of ``kind``; an integer is a float, a truth value is neither, and a float is finite."""
-    accepted = (int, float) if kind is float else kind
+    accepted: Any = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or isinstance(value, bool):
         named = {int: "an integer", float: "a number", str: "a string"}[kind]
         raise _Fault(where, f"must be {named}, not {value!r}")
-    if kind is float and not math.isfinite(value):
+    if kind is float and not math.isfinite(float(value)):
         raise _Fault(where, f"must be finite, not {value}")
     return value

@@ -98,7 +98,7 @@ def _take_off_classifier(model: nn.Module) -> str:
         if width == _CLASSES:
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, nn.Identity())
-            return name
+            return str(name)
     raise UsageError("the model has no classifier to take off", hint="choose another model")
 
 
@@ -112,7 +112,6 @@ def _from_timm(name: str, shape: tuple[int, ...]) -> LibraryEncoder:
     if not timm.is_model(name):  # so that no name stands for a place to download from
         raise _unknown("timm", name, timm.list_models())
     arguments: dict[str, Any] = {}
-    made = None
     if shape:
         usual = timm.get_pretrained_cfg(name) or timm.get_pretrained_cfg(name, allow_unregistered=True)
         usual_shape = tuple(usual.input_size) if usual is not None else (3, 224, 224)
@@ -121,7 +120,7 @@ def _from_timm(name: str, shape: tuple[int, ...]) -> LibraryEncoder:
         if usual is not None and usual.fixed_input_size:
             arguments["img_size"] = shape[1:]
     made = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
-    about = made.pretrained_cfg
+    about: Any = made.pretrained_cfg
     takes = shape or tuple(about["input_size"])
     mean, std = (_channels(about[key], takes[0]) for key in ("mean", "std"))
     classifier = about.get("classifier") or ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -112,7 +112,7 @@ def adopt_exported(what: E, where: str, network: str = "") -> E:
     built_in = architecture.kind in BUNDLED
     named = architecture.kind if built_in else architecture.name
     takes = architecture.adapted or card.input
-    given = {key: architecture.arguments[key] for key in _ARGUMENTS if key in architecture.arguments}
+    given: dict[str, Any] = {key: architecture.arguments[key] for key in _ARGUMENTS if key in architecture.arguments}
     return replace(
         what,
         encoder=f"{architecture.kind}:{named}" if architecture.kind in LIBRARIES else named,
@@ -166,9 +166,9 @@ def _adopt(name: str, network: NetworkRecipe) -> NetworkRecipe:
         return network
     if not is_pretraining(path):
         raise UsageError(
-            f"{path} is a folder, but neither of a pretraining nor of an exported encoder",
+            f"{path} is a folder, but not of a pretraining or an exported encoder",
             where=f"{where}.encoder",
-            hint="name a folder that nesy-gedi pretrain or export has made",
+            hint="name a folder that nesy-gedi pretrain has made, or that of an exported encoder with its card",
         )
     if network.weights_file:
         raise UsageError(
@@ -200,7 +200,7 @@ def refuse_to_replace_weights(weights: Mapping[str, str], path: Path) -> None:
     for name, file in weights.items():
         if file and Path(file).resolve().is_relative_to(path.resolve()):
             raise RunError(
-                f"the pretraining of {name} lies in the folder that the run would replace: {file}",
+                f"what {name} begins from lies in the folder that the run would replace: {file}",
                 where=str(path),
                 hint="choose another --out",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,12 @@ def make_perceptions(
                 hint="let its forward() take batches of them, or name another encoder",
             ) from error
     return made.train()
+
+
+def notes_of(networks: nn.ModuleDict) -> dict[str, list[str]]:
+    """What was done to make the networks' encoders, where there is anything to say."""
+    told = {name: list(cast("Perception", network).notes) for name, network in networks.items()}
+    return {name: notes for name, notes in told.items() if notes}
 
 
 def _make_network(

@@ -29,7 +29,7 @@ from nesy_gedi.training.following import follow, lead
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.launching import start
 from nesy_gedi.training.loop import Listener
-from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.perceptions import make_perceptions, notes_of
 from nesy_gedi.training.planning import plan, with_absolute_paths
 from nesy_gedi.training.processes import ALONE, Processes
 from nesy_gedi.training.prototypes import begin_as_prototypes
@@ -176,7 +176,8 @@ def _train(
     else:
         name = Path(program.source.name).stem
         path = choose_path(name, Path(given.out) if given.out is not None else None)
-        refuse_to_replace_weights({name: task.network(name).weights for name in task.networks}, path)
+        begun_from = {name: task.network(name).weights or task.network(name).weights_file for name in task.networks}
+        refuse_to_replace_weights(begun_from, path)
         run = create_run(
             path,
             program,
@@ -187,8 +188,8 @@ def _train(
             processes=processes.count,
             force=given.force,
         )
-        for sentence in (f"{name}: {note}" for name, network in networks.items() for note in network.notes):
-            listener.said(sentence)
+        for name, notes in notes_of(networks).items():
+            listener.said(f"{name}: {' '.join(notes)}")
         if (sentence := foretell(task, splits.train)) is not None:
             listener.said(sentence)
     found: AssignmentRecord | None = None
@@ -329,7 +330,7 @@ def dry_run(
     optimizer = fabric.setup_optimizers(torch.optim.SGD(work.groups(), lr=0.0))
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
     loss = float(work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"])
-    notes = {name: list(network.notes) for name, network in networks.items() if network.notes}
+    notes = notes_of(networks)
     document = {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss}
     return {**document, **({"encoders": notes} if notes else {}), "recipe": write_recipe(task.recipe)}
 
