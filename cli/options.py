@@ -76,7 +76,8 @@ encoder = click.option(
     "encoders",
     multiple=True,
     metavar="NET=SPEC",
-    help="conv, mlp, the folder of a pretraining, or package.module:factory for your own network.",
+    help="conv, mlp, torchvision:NAME, timm:NAME, FILE.safetensors or the folder of an export, the folder of a pretraining, "
+    "or package.module:factory for your own network.",
 )
 settings = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe.")
 
@@ -170,9 +171,11 @@ def read_labels(labels: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 def trusted_networks(encoders: tuple[str, ...], program: Program, trust: bool) -> tuple[str, ...]:
     """Networks whose Python was named on the command line, or all of them under ``--trust``.
 
-    A folder names no Python: what its recipe would import needs ``--trust``.
+    A folder or a file names no Python: what its recipe or card would import needs ``--trust``.
     """
-    named = (network for network, what in read_encoders(encoders).items() if not Path(what).is_dir())
+    from nesy_gedi.training.adoption import names_python
+
+    named = (network for network, what in read_encoders(encoders).items() if names_python(what))
     return tuple(program.networks) if trust else tuple(named)
 
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe
 
 
+ENCODER = (
+    "conv, mlp, torchvision:NAME, timm:NAME, FILE.safetensors or the folder of an export, or package.module:factory for "
+    "your own network."
+)
+
+
 @click.command(short_help="Learn an encoder and its clusters from images without labels.")
 @options.data_options
 @options.objective
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
 @options.run_options
 @click.option("--seed", type=click.IntRange(min=0), help="Initial weights, order of images, views.")
 @click.option("--limit", type=click.IntRange(min=1), help="Number of training images.")
-@click.option("--encoder", metavar="SPEC", help="conv, mlp, or package.module:factory for your own network.")
+@click.option("--encoder", metavar="SPEC", help=ENCODER)
 @options.settings
 @options.device
 @options.trust
@@ -69,7 +75,9 @@ def pretrain(
         settings, (), example="stages.features.epochs=5", **named, network__encoder=encoder
     )
     recipe = _resumed(resume, overrides, recipe_file, out) if resume is not None else _load(recipe_file, overrides)
-    trusted = trust or encoder is not None
+    from nesy_gedi.training.adoption import names_python
+
+    trusted = trust or (encoder is not None and names_python(encoder))
     if dry_run:
         document = _try(recipe, data_dir, resume, download=download, device=device, trusted=trusted)
         print_json(document) if as_json else print_dry_pretraining(document)

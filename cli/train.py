@@ -193,7 +193,12 @@ def _resumed(
     asked = load_recipe(run.recipe_file, overrides=overrides)  # refuses unknown keys and wrong types
     # The folder of a pretraining stands for what the run's recipe says in its place.
     asked = with_absolute_paths(adopt_pretrained(asked))
-    weights = [f"networks.{name}.weights" for name in asked.networks if f"networks.{name}.encoder" in overrides]
+    weights = [
+        f"networks.{name}.{key}"
+        for name in asked.networks
+        for key in ("weights", "weights_file", "input_shape")
+        if f"networks.{name}.encoder" in overrides
+    ]
     # A network that the recipe does not describe has the defaults.
     options.refuse_conflicts(
         recipe, asked, [*overrides, *weights], where=str(resume), absent=NetworkRecipe(), is_open=is_left_open
@@ -202,5 +207,7 @@ def _resumed(
 
 
 def _dry_run_text(document: dict[str, Any]) -> str:
-    facts = "\n".join(f"{key:<12} {value}" for key, value in document.items() if key not in ("recipe", "version"))
-    return f"{facts}\n\n{document['recipe']}".rstrip()
+    apart = ("recipe", "version", "encoders")
+    facts = "\n".join(f"{key:<12} {value}" for key, value in document.items() if key not in apart)
+    notes = "".join(f"\n{name}: {' '.join(told)}" for name, told in document.get("encoders", {}).items())
+    return f"{facts}{notes}\n\n{document['recipe']}".rstrip()

@@ -1,9 +1,10 @@
-"""Encoders: images (batch, channels, height, width) or points (batch, d) to features (batch, features)."""
+"""Encoders: images (batch, channels, height, width) or points (batch, d), or several of them, to features (batch, d)."""
 
 from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +69,9 @@ class ConvEncoder(nn.Module):
         narrow = (nn.Linear(channels * height * wide, features), nn.ReLU()) if features else ()
         self.project = nn.Sequential(nn.Flatten(), *narrow)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features of ``images`` (batch, channels, height, width) float."""
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Features of images (batch, channels, height, width) float; the channels of several follow one another."""
+        images = inputs[0] if len(inputs) == 1 else torch.cat(inputs, 1)
         features: Tensor = self.project(self.stages(images.contiguous(memory_format=torch.channels_last)))
         return features
 
@@ -96,8 +98,9 @@ class MlpEncoder(nn.Module):
             nn.ReLU(),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features of ``images`` (batch, *image_shape) float."""
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Features of images or points (batch, *image_shape) float; several are flattened and follow one another."""
+        images = inputs[0] if len(inputs) == 1 else torch.cat([each.flatten(1) for each in inputs], 1)
         features: Tensor = self.layers(images)
         return features
 
@@ -107,16 +110,19 @@ def make_encoder(
     image_shape: tuple[int, ...],
     features: int,
     *,
+    further: Sequence[tuple[int, ...]] = (),
     width: int = 0,
     normalisation: str = "batch",
     trusted: bool,
     permission: str = "allow it with --trust, or name it yourself with --encoder NET=SPEC",
 ) -> nn.Module:
-    """The encoder that a recipe or ``--encoder`` names.
+    """A bundled encoder, or one's own.
 
     Args:
-        spec: ``conv``, ``mlp``, or ``package.module:factory`` where ``factory()`` returns an ``nn.Module``.
+        spec: ``conv``, ``mlp``, or ``package.module:factory`` where ``factory()`` returns an ``nn.Module``, or is one.
         image_shape, features, width: of the bundled encoders, see :class:`ConvEncoder` and :class:`MlpEncoder`.
+        further: shapes of the inputs beside the first. ``conv`` puts the channels of images of one size together, ``mlp``
+            all values; your own encoder is called with all inputs.
         normalisation: of ``conv``, ``batch`` or ``none``; ``mlp`` has none, and your own encoder decides for itself.
         trusted: whether ``spec`` may import Python; typing it on the command line says so, a recipe file does not.
         permission: for the hint, how the user can say so.
@@ -126,14 +132,16 @@ def make_encoder(
             factory that fails or returns something else.
     """
     if spec == "conv":
-        return ConvEncoder(image_shape, features, width, normalisation=normalisation)
+        return ConvEncoder(_together(image_shape, further), features, width, normalisation=normalisation)
     if spec == "mlp":
-        return MlpEncoder(image_shape, features, width)
+        values = sum(math.prod(shape) for shape in (image_shape, *further))
+        return MlpEncoder((values,) if further else image_shape, features, width)
     module_name, _, factory_name = spec.partition(":")
     if not factory_name:
         raise UsageError(
             f"there is no encoder {spec}",
-            hint=f"valid: {', '.join(BUNDLED)}, or package.module:factory for your own",
+            hint=f"valid: {', '.join(BUNDLED)}, torchvision:NAME, timm:NAME, FILE.safetensors, the folder of a pretraining, "
+            "or package.module:factory for your own",
         )
     if not trusted:
         raise UsageError(
@@ -141,7 +149,8 @@ def make_encoder(
             hint=f"importing it runs its code; {permission}",
         )
     try:
-        encoder = getattr(importlib.import_module(module_name), factory_name)()
+        found = getattr(importlib.import_module(module_name), factory_name)
+        encoder = found if isinstance(found, nn.Module) else found()
     except Exception as error:  # whatever the user's module raises
         raise UsageError(
             f"cannot get the encoder {spec}: {type(error).__name__}: {error}",
@@ -150,6 +159,17 @@ def make_encoder(
     if not isinstance(encoder, nn.Module):
         raise UsageError(f"{spec} returned {type(encoder).__name__}, not a torch.nn.Module")
     return encoder
+
+
+def _together(image_shape: tuple[int, ...], further: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape of images whose channels follow one another."""
+    if any(len(shape) != 3 or shape[1:] != image_shape[1:] for shape in further):
+        shapes = ", ".join(map(str, (image_shape, *further)))
+        raise UsageError(
+            f"the encoder conv takes several images of one size, not inputs of shapes {shapes}",
+            hint='set encoder = "mlp", or name your own, whose forward() takes all inputs',
+        )
+    return (image_shape[0] + sum(shape[0] for shape in further), *image_shape[1:])
 
 
 def features_fault(returned: object, images: int) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,13 @@ def prototype_head(features: Tensor, symbols: Tensor, count: int) -> nn.Linear:
 
 
 def make_head(
-    kind: str, encoder: nn.Module, image_shape: tuple[int, ...], symbols: int, clusters: int = 0
+    kind: str,
+    encoder: nn.Module,
+    image_shape: tuple[int, ...],
+    symbols: int,
+    clusters: int = 0,
+    *,
+    further: Sequence[tuple[int, ...]] = (),
 ) -> nn.Module | None:
     """The head that a recipe names, as wide as the domain.
 
@@ -103,6 +110,7 @@ def make_head(
         image_shape: (channels, height, width); (d,) for points.
         symbols: size of the domain.
         clusters: of ``clusters``; 0 for as many as symbols.
+        further: shapes of the inputs beside the first.
 
     Raises:
         UsageError: an unknown kind, or an encoder that does not take such images.
@@ -115,10 +123,11 @@ def make_head(
     encoder.eval()  # one image is too few for batch statistics
     try:
         with torch.no_grad():
-            features = encoder(torch.zeros(PROBES, *image_shape))
+            features = encoder(*(torch.zeros(PROBES, *shape) for shape in (image_shape, *further)))
     except Exception as error:  # whatever the user's encoder raises
+        told = " and ".join(map(str, (image_shape, *further)))
         raise UsageError(
-            f"the encoder does not take images of shape {image_shape}: {type(error).__name__}: {error}",
+            f"the encoder does not take images of shape {told}: {type(error).__name__}: {error}",
             hint="choose another encoder or resize",
         ) from error
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +26,22 @@ class Perception(nn.Module):
     """An encoder and a head whose result is a distribution over ``domain``.
 
     Args:
-        encoder: any module from images (batch, channels, height, width) float, or points (batch, d), to features.
+        encoder: any module from images (batch, channels, height, width) float, points (batch, d) or sequences
+            (batch, length, d), or from several of these, to features (batch, features).
         head: a module from features to ``len(domain)`` outputs; None when the encoder's own output is that wide.
         domain: the symbols, in the order of the outputs.
         image_shape: (channels, height, width), or (d,) for points, that the encoder expects; where given, others are
-            refused.
-        mean: per channel, subtracted from pixels in [0, 1]; for points per coordinate.
+            refused. Of several inputs, the shape of the first.
+        mean: per channel, subtracted from pixels in [0, 1]; for points and sequences per coordinate.
         std: per channel or coordinate, divides them.
+        further: of the inputs beside the first, what ``image_shape`` says of that.
+        further_mean, further_std: the same for ``mean`` and ``std``; kept as ``mean_1``, ``std_1`` and so on.
         output: what head (or encoder) returns: ``logits``, ``log_probabilities`` or ``probabilities``.
+
+    Attributes:
+        image_shapes: of all inputs; empty where any are taken.
+        rate: learning rate of the encoder, as a share of the rest's; 0 where it is frozen, see :meth:`set_rate`.
+        notes: what was done to make it, in sentences for people.
     """
 
     mean: Tensor
@@ -47,6 +56,9 @@ class Perception(nn.Module):
         image_shape: tuple[int, ...] | None = None,
         mean: Tensor | None = None,
         std: Tensor | None = None,
+        further: Sequence[tuple[int, ...]] = (),
+        further_mean: Sequence[Tensor] = (),
+        further_std: Sequence[Tensor] = (),
         output: str = "logits",
     ) -> None:
         super().__init__()
@@ -56,17 +68,42 @@ class Perception(nn.Module):
         self.head = head if head is not None else nn.Identity()
         self.domain = tuple(domain)
         self.image_shape = image_shape
+        self.image_shapes: tuple[tuple[int, ...], ...] = (image_shape, *further) if image_shape else ()
         self.output = output
+        self.rate = 1.0
+        self.notes: tuple[str, ...] = ()
         self._has_worked = False
-        channels = image_shape[0] if image_shape else 1
-        self.register_buffer("mean", torch.zeros(channels) if mean is None else mean.float().clone())
-        self.register_buffer("std", torch.ones(channels) if std is None else std.float().clone())
+        for k, shape in enumerate(self.image_shapes or ((1,),)):
+            channels = channels_of(shape)
+            means, stds = ((mean, *further_mean), (std, *further_std)) if k else ((mean,), (std,))
+            for name, given, otherwise in (("mean", means, torch.zeros), ("std", stds, torch.ones)):
+                own = given[k] if k < len(given) else None
+                value = otherwise(channels) if own is None else own.float().clone()
+                self.register_buffer(f"{name}_{k}" if k else name, value)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def set_rate(self, rate: float) -> None:
+        """Let the encoder learn at ``rate`` times the learning rate of the rest.
+
+        With 0 it is frozen: its parameters have no gradient, its batch normalisation and dropout stay as in evaluation, and
+        its features are computed without a graph.
+        """
+        self.rate = rate
+        if rate == 0.0:
+            self.encoder.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.rate == 0.0:
+            self.encoder.eval()
+        return self
+
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Log-probabilities over the domain.
 
         Args:
-            images: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (batch, d) float.
+            inputs: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (batch, d) or sequences
+                (batch, length, d) float. One, or as many as ``image_shapes`` has.
 
         Returns:
             (batch, len(domain)) float, rows normalised.
@@ -77,34 +114,58 @@ class Perception(nn.Module):
             one.
             UsageError, EncoderError: as :meth:`features`.
         """
-        pixels = self._standardised(images)
-        log_p = self.normalise(self._run(lambda: self.head(self.encoder(pixels)), images))
-        if len(log_p) != len(images):
-            raise self._fault(*rows_fault(log_p, len(images)))
+        pixels = self._standardised(inputs)
+        log_p = self.normalise(self._run(lambda: self.head(self._encode(pixels)), inputs))
+        if len(log_p) != len(inputs[0]):
+            raise self._fault(*rows_fault(log_p, len(inputs[0])))
         self._has_worked = True
         return log_p
 
-    def features(self, images: Tensor) -> Tensor:
-        """What the encoder makes of images, as :meth:`forward` takes them: (batch, d) float.
+    def features(self, *inputs: Tensor) -> Tensor:
+        """What the encoder makes of inputs, as :meth:`forward` takes them: (batch, d) float.
 
         Raises:
             DataError: images of another shape, or of integers other than uint8.
             UsageError: the encoder returns something else, and has never done otherwise.
             EncoderError: it does so, or raises an exception, after it has worked.
         """
-        pixels = self._standardised(images)
-        features = self._run(lambda: self.encoder(pixels), images)
-        if wrong := features_fault(features, len(images)):
+        pixels = self._standardised(inputs)
+        features = self._run(lambda: self._encode(pixels), inputs)
+        if wrong := features_fault(features, len(inputs[0])):
             raise self._fault(*wrong)
         self._has_worked = True
         return features
 
-    def _standardised(self, images: Tensor) -> Tensor:
-        """The pixels that the encoder takes, of images that are checked."""
-        if self.image_shape is not None and tuple(images.shape[1:]) != self.image_shape:
+    def _encode(self, pixels: Sequence[Tensor]) -> Tensor:
+        """What the encoder returns; where it is frozen, nothing is kept for a gradient that nothing asks for."""
+        if self.rate == 0.0 and torch.is_grad_enabled() and not any(each.requires_grad for each in pixels):
+            with torch.no_grad():
+                frozen: Tensor = self.encoder(*pixels)
+            return frozen
+        features: Tensor = self.encoder(*pixels)
+        return features
+
+    def _standardised(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """What the encoder takes, of inputs that are checked."""
+        if not inputs or (self.image_shapes and len(inputs) != len(self.image_shapes)):
             raise DataError(
-                f"images of shape {tuple(images.shape[1:])}, the network expects {self.image_shape}"
-                + (" (channels, height, width)" if len(self.image_shape) == 3 else ""),
+                f"{len(inputs)} inputs, the network expects {len(self.image_shapes) or 'one or more'}",
+                hint="give a tensor for each input, in the order of the neural predicate",
+            )
+        if any(len(each) != len(inputs[0]) for each in inputs):
+            raise DataError(
+                f"inputs of {', '.join(str(len(each)) for each in inputs)} rows, expected as many of each",
+                hint="row i of each belongs to the same atom",
+            )
+        return [self._standardise(each, k) for k, each in enumerate(inputs)]
+
+    def _standardise(self, images: Tensor, k: int) -> Tensor:
+        expected = self.image_shapes[k] if self.image_shapes else None
+        if expected is not None and tuple(images.shape[1:]) != expected:
+            raise DataError(
+                f"images of shape {tuple(images.shape[1:])}, the network expects {expected}"
+                + (" (channels, height, width)" if len(expected) == 3 else "")
+                + (f" as input {k + 1}" if len(self.image_shapes) > 1 else ""),
                 hint="use the data set that it was trained on, or resize the images",
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -114,10 +175,11 @@ class Perception(nn.Module):
             )
         pixels = _unit_range(images)
         # In the precision of the buffers, which is that of the weights.
-        per_channel = (-1, *[1] * (images.dim() - 2))
-        return (pixels.to(self.mean.dtype) - self.mean.view(per_channel)) / self.std.view(per_channel)
+        mean, std = (self.get_buffer(f"{name}_{k}" if k and self.image_shapes else name) for name in ("mean", "std"))
+        per_channel = (-1,) if images.dim() == 3 else (-1, *[1] * (images.dim() - 2))
+        return (pixels.to(mean.dtype) - mean.view(per_channel)) / std.view(per_channel)
 
-    def _run(self, network: Callable[[], Tensor], images: Tensor) -> Tensor:
+    def _run(self, network: Callable[[], Tensor], inputs: Sequence[Tensor]) -> Tensor:
         """Whatever ``network()`` returns; once it has worked, whatever it raises is an error of ours."""
         try:
             return network()
@@ -127,7 +189,8 @@ class Perception(nn.Module):
             if not self._has_worked:  # who makes it knows its name, and what images there are
                 raise
             raise EncoderError(
-                f"the encoder failed on a batch of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
+                f"the encoder failed on a batch of shape {' and '.join(str(tuple(each.shape)) for each in inputs)}: "
+                f"{type(error).__name__}: {error}",
                 hint="repair its forward()",
             ) from error
 
@@ -191,15 +254,22 @@ def check_finite(features: Tensor) -> None:
         )
 
 
+def channels_of(shape: Sequence[int]) -> int:
+    """How many means and deviations data of this shape has: channels of images, coordinates of points and sequences."""
+    return shape[1] if len(shape) == 2 else shape[0]
+
+
 def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel of images, or per coordinate of points.
+    """Mean and standard deviation per channel of images, or per coordinate of points and sequences.
 
     Args:
-        images: (n, channels, height, width) uint8, which is scaled to [0, 1]; float images or points (n, d) as they are.
+        images: (n, channels, height, width) uint8, which is scaled to [0, 1]; float images, points (n, d) or sequences
+            (n, length, d) as they are.
 
     Returns:
         Two tensors (channels,) or (d,).
     """
     pixels = _unit_range(images).float()
-    others = [dim for dim in range(pixels.dim()) if dim != 1]
+    channel = 2 if pixels.dim() == 3 else 1
+    others = [dim for dim in range(pixels.dim()) if dim != channel]
     return pixels.mean(others), pixels.std(others).clamp_min(1e-6)

@@ -1,30 +1,41 @@
-"""Networks of a program that begin as pretrained perceptions."""
+"""Networks of a program that begin as pretrained perceptions or exported encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import nn
 
 from nesy_gedi.errors import RunError, UsageError
+from nesy_gedi.networks.cards import card_of, read_card
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.ensembles import EnsembleEncoder
 from nesy_gedi.networks.heads import ClusterHead
+from nesy_gedi.networks.libraries import LIBRARIES, is_library
 from nesy_gedi.networks.perception import Perception
+from nesy_gedi.training.pretrain_recipe import EncoderRecipe
 from nesy_gedi.training.pretrained import load_perception
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe
 from nesy_gedi.training.runs import is_pretraining, open_pretraining
 
+E = TypeVar("E", NetworkRecipe, EncoderRecipe)
+
+SUFFIX = ".safetensors"
+
+_ARGUMENTS = ("features", "width", "normalisation")
+"""What a card's architecture may say of a bundled encoder, as a recipe does."""
+
 
 def adopt_pretrained(recipe: Recipe) -> Recipe:
-    """Replace every encoder that names the folder of a pretraining by that run's architecture and weights, so that the
-    trained run does not need the folder any more.
+    """Replace every encoder that names the folder of a pretraining, or what was exported, by its architecture and weights,
+    so that the trained run does not need the folder or file any more.
 
     Raises:
-        UsageError: an encoder names nothing, or a folder that is no pretraining.
-        RunError: a pretraining that is damaged.
+        UsageError: an encoder names nothing, or a folder that is no pretraining and no export.
+        RunError: a pretraining, card or weights that are damaged.
     """
     return replace(recipe, networks={name: _adopt(name, network) for name, network in recipe.networks.items()})
 
@@ -69,23 +80,101 @@ def load_weights(perception: Perception, network: NetworkRecipe, *, trusted: boo
         perception.head.load_state_dict(found.head.state_dict())
 
 
+def names_python(spec: str) -> bool:
+    """Whether an encoder's name means Python of one's own, so that who has typed it trusts that; a folder or a file of
+    weights names none, and installed libraries need no trust."""
+    return ":" in spec and not is_library(spec) and not spec.endswith(SUFFIX) and not Path(spec).is_dir()
+
+
+def adopt_exported(what: E, where: str, network: str = "") -> E:
+    """Replace an encoder that names exported weights, or the folder of an export, by what their card says; make the path
+    of a weights file absolute.
+
+    Args:
+        where: the recipe's table, for messages.
+        network: its name, below which a folder may keep its encoder.
+
+    Raises:
+        UsageError: there are no such weights, or no card beside them.
+        RunError: a card that is damaged, or of other weights.
+    """
+    file = Path(what.encoder) if what.encoder.endswith(SUFFIX) else _exported(Path(what.encoder), network)
+    if file is None:
+        return replace(what, weights_file=str(Path(what.weights_file).resolve())) if what.weights_file else what
+    if what.weights_file and Path(what.weights_file).resolve() != file.resolve():
+        raise UsageError(
+            f"two files for one encoder: {what.encoder} and {what.weights_file}",
+            where=f"{where}.weights_file",
+            hint="leave one of them out",
+        )
+    card = read_card(file)
+    architecture = card.architecture
+    built_in = architecture.kind in BUNDLED
+    named = architecture.kind if built_in else architecture.name
+    takes = architecture.adapted or card.input
+    given: dict[str, Any] = {key: architecture.arguments[key] for key in _ARGUMENTS if key in architecture.arguments}
+    return replace(
+        what,
+        encoder=f"{architecture.kind}:{named}" if architecture.kind in LIBRARIES else named,
+        weights_file=str(file.resolve()),
+        # Several inputs are not adapted.
+        input_shape=() if card.further_inputs else tuple(takes.shape),
+        **given,
+    )
+
+
+def _exported(folder: Path, network: str) -> Path | None:
+    """The weights with a card in an exported folder; None where it is none."""
+    if not folder.is_dir():
+        return None
+    places = [folder, *([folder / network] if network else []), folder / "encoder"]
+    others = sorted(card_of(each / "weights") for each in folder.iterdir() if each.is_dir())
+    places += [each.parent for each in others if each.is_file() and sum(map(Path.is_file, others)) == 1]
+    for place in places:
+        found = sorted(place.glob(f"*{SUFFIX}")) if card_of(place / "weights").is_file() else []
+        if len(found) > 1:
+            raise UsageError(
+                f"there are {len(found)} files of weights and one card",
+                where=str(place),
+                hint=f"name one of them: {found[0]}",
+            )
+        if found:
+            return found[0]
+    return None
+
+
 def _adopt(name: str, network: NetworkRecipe) -> NetworkRecipe:
+    where = f"networks.{name}"
+    network = adopt_exported(network, where, name)
+    if network.weights and network.weights_file:
+        raise UsageError(
+            f"two beginnings for one encoder: the pretraining {network.weights} and {network.weights_file}",
+            where=f"{where}.weights_file",
+            hint="leave one of them out",
+        )
     path = Path(network.encoder)
-    if network.encoder in BUNDLED:
+    if network.encoder in BUNDLED or is_library(network.encoder):
         return network
     if not path.is_dir():
         if ":" not in network.encoder:
             raise UsageError(
                 f"there is no encoder {network.encoder}",
-                where=f"networks.{name}.encoder",
-                hint=f"valid: {', '.join(BUNDLED)}, package.module:factory for your own, or the folder of a pretraining",
+                where=f"{where}.encoder",
+                hint=f"valid: {', '.join(BUNDLED)}, torchvision:NAME, timm:NAME, FILE{SUFFIX}, package.module:factory for "
+                "your own, or the folder of a pretraining",
             )
         return network
     if not is_pretraining(path):
         raise UsageError(
-            f"{path} is a folder, but not of a pretraining",
-            where=f"networks.{name}.encoder",
-            hint="name a folder that nesy-gedi pretrain has made",
+            f"{path} is a folder, but not of a pretraining or an exported encoder",
+            where=f"{where}.encoder",
+            hint="name a folder that nesy-gedi pretrain has made, or that of an exported encoder with its card",
+        )
+    if network.weights_file:
+        raise UsageError(
+            f"two beginnings for one encoder: the pretraining {path} and {network.weights_file}",
+            where=f"{where}.weights_file",
+            hint="leave one of them out",
         )
     own = open_pretraining(path).recipe().network
     return replace(
@@ -94,6 +183,7 @@ def _adopt(name: str, network: NetworkRecipe) -> NetworkRecipe:
         features=own.features,
         width=own.width,
         normalisation=own.normalisation,
+        input_shape=own.input_shape,
         weights=str(path.resolve()),
     )
 
@@ -110,7 +200,7 @@ def refuse_to_replace_weights(weights: Mapping[str, str], path: Path) -> None:
     for name, file in weights.items():
         if file and Path(file).resolve().is_relative_to(path.resolve()):
             raise RunError(
-                f"the pretraining of {name} lies in the folder that the run would replace: {file}",
+                f"what {name} begins from lies in the folder that the run would replace: {file}",
                 where=str(path),
                 hint="choose another --out",
             )

@@ -21,6 +21,7 @@ from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Optimisation, Work
 from nesy_gedi.training.memory import Pieces
 from nesy_gedi.training.processes import ALONE, Processes, processes_of
+from nesy_gedi.training.rates import parameter_groups
 from nesy_gedi.training.splits import Splits
 from nesy_gedi.training.task import Task
 
@@ -57,6 +58,9 @@ class AnswerWork(Work):
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return [*self.networks.parameters(), *self.task.reasoner.parameters()]
+
+    def groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.parameters(), self.networks.values())
 
     def train(self) -> None:
         self.networks.train()

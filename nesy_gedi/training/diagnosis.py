@@ -20,6 +20,7 @@ from nesy_gedi.metrics.probes import PROBE_LABELS, probe_metrics
 from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
+from nesy_gedi.training.adoption import adopt_exported, names_python
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.perceptions import make_perceptions
@@ -102,7 +103,8 @@ def _open(
         images = _images(recipe.data, source, folder or run.data_dir(), download)
         perception = load_perception(path, trusted=trusted)
         return images, [Subject("encoder", perception, True, recipe.data.attribute, recipe.augmentation)]
-    if path.is_dir():
+    what = adopt_exported(EncoderRecipe(encoder=target), "encoder")
+    if path.is_dir() and not what.weights_file:
         if not ProgramRun(path).program_file.exists():
             raise RunError(
                 "neither a pretraining nor a program's run",
@@ -110,15 +112,17 @@ def _open(
                 hint="name a folder that nesy-gedi pretrain or train has made; it is the last line that they print",
             )
         return _open_program(path, source, folder, download, trusted)
-    if target not in BUNDLED and ":" not in target:
+    if what.encoder not in BUNDLED and ":" not in what.encoder:
         raise UsageError(
             f"there is no run folder and no encoder {target}",
-            hint=f"name the folder of a run, or an encoder: {', '.join(BUNDLED)}, or package.module:factory",
+            hint=f"name the folder of a run, or an encoder: {', '.join(BUNDLED)}, torchvision:NAME, timm:NAME, FILE.safetensors "
+            "or package.module:factory",
         )
     images = load_images(source or "digits", data_dir=folder, download=download)
     attribute = next(iter(images.train.labels))
-    what = PretrainRecipe(network=EncoderRecipe(encoder=target))
-    perception = make_perception(what, images.train.shape, images.train.images, 2, trusted=True)
+    allowed = trusted or names_python(target)  # a card names what nobody has typed
+    own = PretrainRecipe(network=what)
+    perception = make_perception(own, images.train.shape, images.train.images, 2, trusted=allowed)
     check_encoder(perception, images.train.images[:PROBE], target)
     return images, [Subject(target, perception, False, attribute, _augmentation(images))]
 

@@ -24,6 +24,7 @@ from nesy_gedi.training.cluster_heads import scaled
 from nesy_gedi.training.loop import Diverged
 from nesy_gedi.training.losses import objective_terms, total_losses
 from nesy_gedi.training.methods import Method
+from nesy_gedi.training.rates import parameter_groups
 from nesy_gedi.training.stages import Setting, Stage, encode, find_neighbours, own_random_numbers
 
 RECENT = 0.02
@@ -70,8 +71,10 @@ class EncoderStage(Stage):
         super().__init__(setting, name, number, first_epoch)
         learners = [self._make_learner(setting.perception, self.objective)]
         for _ in range(self.settings.restarts - 1):
-            # After the first stage there is something to keep: then only what the objective adds is drawn anew.
-            other = copy.deepcopy(setting.perception) if number else _anew(setting.perception)
+            # After the first stage, or of a file, there is something to keep: then only what the objective adds is drawn
+            # anew.
+            kept = number or setting.recipe.network.weights_file or not setting.recipe.network.rate
+            other = copy.deepcopy(setting.perception) if kept else _anew(setting.perception)
             learners.append(self._make_learner(other, self.make_objective(setting, name)))
         self.learners = learners
         self._module = nn.ModuleDict({"learners": nn.ModuleList(learners)}).to(setting.device)
@@ -161,6 +164,9 @@ class EncoderStage(Stage):
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return [parameter for parameter in self._module["learners"].parameters() if parameter.requires_grad]
+
+    def groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.parameters(), (learner.method.perception for learner in self.learners))
 
     def train(self) -> None:
         self._module.train()

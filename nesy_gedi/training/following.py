@@ -70,8 +70,8 @@ def follow(processes: Processes) -> Followed | None:
     images = load_images(task.recipe.data.source, data_dir=folder, options=task.recipe.data.options())
     splits = task.queries(images)
     labelled = read_labels(task, splits.pool)
-    # Their weights will be those of the first process.
-    networks = make_perceptions(task, images.train.shape, images.train.images, trusted=tuple(told["trusted_encoders"]))
+    # Their weights and statistics will be those of the first process.
+    networks = make_perceptions(task, images.train.shape, trusted=tuple(told["trusted_encoders"]))
     fabric = make_fabric(told["device"], task.recipe.training.precision, processes)
     wrapped = place_on(fabric, task, networks)
     fit_task(task, wrapped, splits, labelled, fabric, run, Listener(), lambda: False)

@@ -96,6 +96,10 @@ class Work(ABC):
     def parameters(self) -> Iterable[nn.Parameter]:
         """What the optimiser changes."""
 
+    def groups(self) -> list[dict[str, Any]]:
+        """:meth:`parameters` in groups, each with its ``rate``, the share of the learning rate that it learns at."""
+        return [{"params": list(self.parameters()), "rate": 1.0}]
+
     @abstractmethod
     def train(self) -> None:
         """Called before each epoch."""
@@ -215,7 +219,7 @@ def fit(
             hint=f"use fewer, or raise {work.section}.batch_size",
         )
     optimizer: Any = fabric.setup_optimizers(
-        torch.optim.AdamW(work.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        torch.optim.AdamW(work.groups(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     )
     progress, known = _continue(work, run, optimizer, fabric)
     processes.agree(work.tensors())  # also: all have read the checkpoint before the first writes another
@@ -270,7 +274,7 @@ def fit(
             for rows in order.tensor_split(batches)[progress.step :]:
                 share = ((progress.epoch - work.first_epoch) * batches + progress.step) / (settings.epochs * batches)
                 for group in optimizer.param_groups:
-                    group["lr"] = cosine(rate, share)
+                    group["lr"] = cosine(rate, share) * group["rate"]
                 processes.at(work.seed, progress.epoch, progress.step)
                 sums.add(work.step(rows, optimizer, fabric, clock, share), len(rows))
                 progress.step += 1

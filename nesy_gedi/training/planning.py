@@ -49,7 +49,7 @@ PRETRAINED_RATE, FRESH_RATE = 0.01, 0.002
 ANOTHER_SEED = 7919
 """How far the seeds of attempts lie apart: farther than those that a person tries one after the other."""
 
-_ENCODER = ("encoder", "features", "width", "normalisation")
+_ENCODER = ("encoder", "features", "width", "normalisation", "weights_file", "partial", "input_shape", "rate")
 """What a network's recipe and a pretraining's say alike."""
 
 

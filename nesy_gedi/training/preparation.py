@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nesy_gedi.data import ImageSet, ImageSplits, Labels, load_images
 from nesy_gedi.errors import DataError, RecipeError, UsageError, did_you_mean
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
+from nesy_gedi.training.adoption import adopt_exported
 from nesy_gedi.training.clock import Clock
 from nesy_gedi.training.devices import choose_device, make_fabric
 from nesy_gedi.training.encoder_stage import EncoderStage
@@ -84,12 +85,13 @@ def _only(recipe: PretrainRecipe, images: ImageSet) -> ImageSet:
     return ImageSet(chosen.images, {**chosen.labels, attribute: told})
 
 
-def prepare(recipe: PretrainRecipe, images: ImageSplits, device: str, trusted: bool) -> Setting:
+def prepare(recipe: PretrainRecipe, images: ImageSplits, device: str, trusted: bool, *, load: bool = True) -> Setting:
     """What all stages share, with a new perception, after everything has been tried that can be tried early.
 
     Args:
         device: from :func:`~nesy_gedi.training.devices.choose_device`.
         trusted: whether the encoder may import Python.
+        load: give it the weights of its file, where it has one.
 
     Raises:
         UsageError: a precision, an encoder or a stage that cannot be.
@@ -100,7 +102,7 @@ def prepare(recipe: PretrainRecipe, images: ImageSplits, device: str, trusted: b
     except UsageError as error:  # the key of another kind of recipe is not this one's
         raise UsageError(error.message, where="precision", hint=error.hint) from error
     train = images.train
-    perception = make_perception(recipe, train.shape, train.images, _clusters(recipe, images), trusted)
+    perception = make_perception(recipe, train.shape, train.images, _clusters(recipe, images), trusted, load=load)
     setting = Setting(recipe, perception.to(fabric.device), images, fabric)
     for name, settings in recipe.active_stages().items():
         kind_of(settings).make_objective(setting, name)
@@ -173,6 +175,7 @@ def dry_run(
     Raises:
         NesyGediError: as training would, where it shows so early.
     """
+    recipe = replace(recipe, network=adopt_exported(recipe.network, "network"))
     check_pretrain_recipe(recipe)
     chosen = choose_device(device)
     images = find_images(recipe, Path(data_dir) if data_dir is not None else None, download)

@@ -13,7 +13,7 @@ from nesy_gedi.data.sources import absolute_source
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError, UsageError, did_you_mean
 from nesy_gedi.objectives import OBJECTIVES, find_objective, sgld
-from nesy_gedi.training.recipe import VIEWS, CotrainingRecipe, DataRecipe, NetworkRecipe
+from nesy_gedi.training.recipe import VIEWS, CotrainingRecipe, DataRecipe, NetworkRecipe, encoder_faults
 from nesy_gedi.training.recipe_files import SEEDS, Constant, Fault, read_recipe
 
 TRAINS = ("all", "head")
@@ -61,6 +61,10 @@ class EncoderRecipe:
     features: int = NetworkRecipe.features
     width: int = NetworkRecipe.width
     normalisation: str = NetworkRecipe.normalisation
+    weights_file: str = NetworkRecipe.weights_file
+    partial: bool = NetworkRecipe.partial
+    input_shape: tuple[int, ...] = NetworkRecipe.input_shape
+    rate: float = NetworkRecipe.rate
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,7 @@ def _faults(recipe: PretrainRecipe) -> Iterator[Fault]:
     for key in ("features", "width"):
         if (size := getattr(recipe.network, key)) < 0:
             yield ("network", key), f"network.{key} must be zero or more, not {size}"
+    yield from encoder_faults(recipe.network, ("network",))
     yield from _objective_fault(("objective",), recipe.objective)
     for key, lowest, highest in SAMPLER_RANGES:
         if not lowest <= (value := getattr(recipe.sampler, key)) <= highest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nesy_gedi.errors import NesyGediError, RunError, UsageError
-from nesy_gedi.networks.encoders import make_encoder
+from nesy_gedi.errors import NesyGediError, NesyGediWarning, RunError, UsageError
+from nesy_gedi.networks.building import build_encoder
 from nesy_gedi.networks.perception import EncoderError, Perception, pixel_statistics
 from nesy_gedi.training.checkpoints import own_memory
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe
@@ -21,7 +22,13 @@ from nesy_gedi.training.runs import PretrainingRun, open_pretraining
 
 
 def make_perception(
-    recipe: PretrainRecipe, shape: tuple[int, ...], images: Tensor | None, clusters: int, trusted: bool
+    recipe: PretrainRecipe,
+    shape: tuple[int, ...],
+    images: Tensor | None,
+    clusters: int,
+    trusted: bool,
+    *,
+    load: bool = True,
 ) -> Perception:
     """A new perception, initialised from the recipe's seed.
 
@@ -30,6 +37,7 @@ def make_perception(
         images: whose pixel statistics are normalised away; None where weights are loaded later.
         clusters: size of its domain.
         trusted: whether the encoder may import Python.
+        load: read its file of weights, where it has one.
 
     Raises:
         UsageError: an encoder that cannot be made or does not return features (batch, d) float.
@@ -37,17 +45,21 @@ def make_perception(
     torch.manual_seed(recipe.seed)
     what = recipe.network
     mean, std = (None, None) if images is None else pixel_statistics(images)
-    encoder = make_encoder(
-        what.encoder,
-        shape,
-        what.features,
-        width=what.width,
-        normalisation=what.normalisation,
+    built = build_encoder(
+        what,
+        (shape,),
         trusted=trusted,
+        load=load and images is not None,
         # Where a run's weights are loaded, there is no option that names its encoder.
         permission="allow it with --trust" + ("" if images is None else ", or name it yourself with --encoder SPEC"),
     )
-    perception = Perception(encoder, None, [str(k) for k in range(clusters)], image_shape=shape, mean=mean, std=std)
+    if built.mean is not None and built.std is not None:
+        mean, std = built.mean[0], built.std[0]
+    domain = [str(k) for k in range(clusters)]
+    perception = Perception(built.module, None, domain, image_shape=shape, mean=mean, std=std)
+    perception.notes = built.notes
+    for sentence in built.warnings:
+        warnings.warn(sentence, NesyGediWarning, stacklevel=2)
     try:
         with torch.no_grad(), naming(what.encoder):
             features = perception.eval().features(torch.zeros(2, *shape))
@@ -64,6 +76,7 @@ def make_perception(
             f"the encoder {what.encoder} returns no features", where="network.features", hint="set a positive number"
         )
     perception.head = nn.Linear(features.shape[1], clusters)
+    perception.set_rate(what.rate)
     return perception.train()
 
 

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from nesy_gedi.files import write_json
 from nesy_gedi.metrics.clustering import clustering_metrics
 from nesy_gedi.metrics.probes import PROBE_LABELS, probe_metrics
 from nesy_gedi.metrics.symptoms import collapse_warnings
-from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception
+from nesy_gedi.training.adoption import adopt_exported, names_python
 from nesy_gedi.training.checkpoints import damaged
 from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.encoder_stage import EncoderStage
@@ -91,6 +91,7 @@ def pretrain(
     """
     started = time.perf_counter()
     listener = listener or Listener()
+    recipe = replace(recipe, network=adopt_exported(recipe.network, "network"))
     check_pretrain_recipe(recipe)
     recipe = with_absolute_source(recipe)
     chosen = choose_device(device)
@@ -102,7 +103,9 @@ def pretrain(
         finished["run"] = str(run.path)  # the folder may have been moved
         return Pretrained(run, recipe, load_perception(run.path, trusted=trusted), images, finished)
     own = {} if run is None else _read_own(run)
-    setting = prepare(recipe, images, chosen, trusted)
+    # A checkpoint brings everything back: a file of weights is not needed any more.
+    begun = run is not None and run.checkpoints.has("last")
+    setting = prepare(recipe, images, chosen, trusted, load=not begun)
     new = run is None
     if run is None:
         path = choose_path(
@@ -110,6 +113,8 @@ def pretrain(
         )
         shape = images.train.shape
         run = create_pretraining(path, recipe, data_dir=folder, device=chosen, shape=shape, force=force)
+    for sentence in setting.perception.notes if not begun else ():
+        listener.said(sentence)
     listener.started(facts(setting))
     set_up = time.perf_counter() - started
     with _saying_how_to_go_on(run, recipe, new):
@@ -133,7 +138,7 @@ def pretrain(
 def _saying_how_to_go_on(run: PretrainingRun, recipe: PretrainRecipe, new: bool) -> Iterator[None]:
     """Keep a run that failed where there is anything to continue, and say how; else leave nothing of it."""
     encoder = recipe.network.encoder
-    naming_it = "" if encoder in BUNDLED else f" --encoder {shlex.quote(encoder)}"  # its Python is trusted anew
+    naming_it = "" if not names_python(encoder) else f" --encoder {shlex.quote(encoder)}"  # its Python is trusted anew
     try:
         yield
     except BaseException as error:  # Ctrl-C too

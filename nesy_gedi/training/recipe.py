@@ -78,8 +78,9 @@ class NetworkRecipe:
     Attributes:
         attribute: which attribute of the data it perceives.
         classes: for every class of the attribute the symbol it stands for; empty where names and symbols agree.
-        encoder: ``conv``, ``mlp``, ``package.module:factory``, or the folder of a pretraining, which stands for that
-            run's encoder with its weights.
+        encoder: ``conv``, ``mlp``, ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory``; or the folder of a
+            pretraining, an exported encoder's FILE.safetensors or its folder, which stand for that encoder with its
+            weights.
         head: ``linear``; ``clusters`` for that of the pretraining, where cluster k is the domain's symbol k;
             ``prototypes`` for one that begins as the nearest-prototype classifier of the labelled images; ``none`` where
             the encoder's output is as wide as the domain.
@@ -87,6 +88,11 @@ class NetworkRecipe:
         width: channels of the first stage of ``conv``, units of ``mlp``; 0 chooses.
         normalisation: inside ``conv``: ``batch`` or ``none``.
         weights: folder of the pretraining that the first weights come from.
+        weights_file: safetensors file that the encoder's first weights come from.
+        partial: whether that file may hold some of its weights, or others beside them.
+        input_shape: ``[channels, height, width]`` that the encoder takes, where the data has others: images are resized,
+            and grey repeated to colour. Empty for the data's, or what a model of torchvision or timm was made for.
+        rate: learning rate of the encoder, as a share of the rest's; 0 freezes it.
         output: what the network returns: ``logits``, ``log_probabilities`` or ``probabilities``.
         observed: there is no network and no image: the value is given with each query (target digits, say).
         clusters: of a network that begins as clusters; 0 for as many as its pretraining says, by default as many as
@@ -104,6 +110,10 @@ class NetworkRecipe:
     width: int = 0
     normalisation: str = "batch"
     weights: str = ""
+    weights_file: str = ""
+    partial: bool = False
+    input_shape: tuple[int, ...] = ()
+    rate: float = 1.0
     output: str = "logits"
     observed: bool = False
     clusters: int = 0
@@ -335,6 +345,17 @@ def _impossible(recipe: Recipe) -> Iterator[Fault]:
             if (value := getattr(network, key)) < 0:
                 path = ("networks", name, key)
                 yield path, f"{'.'.join(path)} must be zero or more, not {value}"
+        yield from encoder_faults(network, ("networks", name))
+
+
+def encoder_faults(what: Any, path: tuple[str, ...]) -> Iterator[Fault]:
+    """What cannot be of a rate and an input shape, in either kind of recipe."""
+    if not 0.0 <= what.rate < float("inf"):
+        yield (*path, "rate"), f"{'.'.join(path)}.rate must be zero (frozen) or more, not {what.rate}"
+    shape = tuple(what.input_shape)
+    if shape and (len(shape) not in (1, 2, 3) or min(shape) < 1):
+        where = ".".join(path)
+        yield (*path, "input_shape"), f"{where}.input_shape must be [channels, height, width], not {list(shape)}"
 
 
 def _value(recipe: Recipe, path: tuple[str, ...]) -> Any:

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from nesy_gedi.errors import Interrupted, RunError
-from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.heads import ClusterHead
 from nesy_gedi.networks.perception import EncoderError, Perception
+from nesy_gedi.training.adoption import names_python
 from nesy_gedi.training.assigning import AssignmentInputs, assign_clusters
 from nesy_gedi.training.assignment_record import AssignmentRecord, read_record, write_record
 from nesy_gedi.training.planning import pretraining_of
@@ -117,7 +117,7 @@ def _pretrained(inputs: AssignmentInputs, run: ProgramRun, network: str, attempt
         else pretraining_of(inputs.task, network, inputs.splits.pool, attempt)
     )
     resume = f"nesy-gedi train --resume {shlex.quote(str(run.path))}"
-    if what.encoder not in BUNDLED:  # its Python is trusted anew
+    if names_python(what.encoder):  # its Python is trusted anew
         resume += f" --encoder {shlex.quote(f'{network}={what.encoder}')}"
     try:
         found = pretrain(

@@ -78,7 +78,7 @@ class Task:
                 )
         for name, network in recipe.networks.items():
             needs = {"clusters": "the pretraining that it comes from"}
-            if network.encoder in BUNDLED:  # one's own may be pretrained
+            if network.encoder in BUNDLED and not network.weights_file:  # one's own may be pretrained
                 needs["prototypes"] = "pretrained features"
             if network.head in needs and not network.weights and recipe.method not in FROM_CLUSTERS:
                 raise RecipeError(

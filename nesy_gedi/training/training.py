@@ -16,7 +16,7 @@ from nesy_gedi.data import ImageSplits, Queries, absolute_source, load_images
 from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
-from nesy_gedi.training.adoption import adopt_pretrained, refuse_to_replace_weights
+from nesy_gedi.training.adoption import adopt_pretrained, names_python, refuse_to_replace_weights
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.asking import with_asked
 from nesy_gedi.training.assigning import AssignmentInputs
@@ -29,7 +29,7 @@ from nesy_gedi.training.following import follow, lead
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.launching import start
 from nesy_gedi.training.loop import Listener
-from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.perceptions import make_perceptions, notes_of
 from nesy_gedi.training.planning import plan, with_absolute_paths
 from nesy_gedi.training.processes import ALONE, Processes
 from nesy_gedi.training.prototypes import begin_as_prototypes
@@ -176,7 +176,8 @@ def _train(
     else:
         name = Path(program.source.name).stem
         path = choose_path(name, Path(given.out) if given.out is not None else None)
-        refuse_to_replace_weights({name: task.network(name).weights for name in task.networks}, path)
+        begun_from = {name: task.network(name).weights or task.network(name).weights_file for name in task.networks}
+        refuse_to_replace_weights(begun_from, path)
         run = create_run(
             path,
             program,
@@ -187,6 +188,8 @@ def _train(
             processes=processes.count,
             force=given.force,
         )
+        for name, notes in notes_of(networks).items():
+            listener.said(f"{name}: {' '.join(notes)}")
         if (sentence := foretell(task, splits.train)) is not None:
             listener.said(sentence)
     found: AssignmentRecord | None = None
@@ -283,7 +286,7 @@ def evaluate(
     fabric = make_fabric(chosen, recipe.training.precision)
     task = Task(program, recipe, cache=GroundingCache())
     checkpoint = run.checkpoints.load_final()
-    named = (name for name, spec in (encoders or {}).items() if not Path(spec).is_dir())
+    named = (name for name, spec in (encoders or {}).items() if names_python(spec))
     allowed = tuple(program.networks) if trusted else tuple(named)
     networks = make_perceptions(task, run.image_shape(), trusted=allowed)
     where = Path(data_dir) if data_dir is not None else run.data_dir()
@@ -323,11 +326,13 @@ def dry_run(
     begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision)
     wrapped = place_on(fabric, task, networks)
-    optimizer = fabric.setup_optimizers(torch.optim.SGD(wrapped.parameters(), lr=0.0))
-    rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
     work = answer_work(task, wrapped, splits, labelled, fabric)
+    optimizer = fabric.setup_optimizers(torch.optim.SGD(work.groups(), lr=0.0))
+    rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
     loss = float(work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"])
-    return {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(task.recipe)}
+    notes = notes_of(networks)
+    document = {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss}
+    return {**document, **({"encoders": notes} if notes else {}), "recipe": write_recipe(task.recipe)}
 
 
 def _own_run(path: Path, program: Program) -> ProgramRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -321,8 +322,8 @@ class Readings(nn.Module):
 class Pixels(Perception):
     """Reads pixels as they are."""
 
-    def _standardised(self, images: Tensor) -> Tensor:
-        return images.float()
+    def _standardised(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        return [each.float() for each in inputs]
 
 
 def reads(task: Task, name: str, maps: list[list[int]], fabric: Fabric) -> nn.ModuleDict:
