@@ -22,9 +22,9 @@ class EnsembleEncoder(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, M d) of ``images``, as each member takes them."""
-        return torch.cat([member(images) for member in self.members], 1)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Features (batch, M d) of images, as each member takes them."""
+        return torch.cat([member(*inputs) for member in self.members], 1)
 
 
 class EnsembleHead(nn.Module):

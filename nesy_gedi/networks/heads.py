@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from nesy_gedi.errors import UsageError
 from nesy_gedi.networks.encoders import features_fault
 
+Shape = tuple[int, ...]
+
 HEADS = ("linear", "clusters", "prototypes", "none")
 
 PROBES = 3
@@ -92,7 +94,7 @@ def prototype_head(features: Tensor, symbols: Tensor, count: int) -> nn.Linear:
 
 
 def make_head(
-    kind: str, encoder: nn.Module, image_shape: tuple[int, ...], symbols: int, clusters: int = 0
+    kind: str, encoder: nn.Module, image_shape: Shape | tuple[Shape, ...], symbols: int, clusters: int = 0
 ) -> nn.Module | None:
     """The head that a recipe names, as wide as the domain.
 
@@ -100,7 +102,7 @@ def make_head(
         kind: ``linear``; ``clusters`` or ``prototypes``, the same with weights that come later; or ``none`` where the
             encoder's output already has a value for each symbol.
         encoder: tells the number of features; it is asked with empty images.
-        image_shape: (channels, height, width); (d,) for points.
+        image_shape: (channels, height, width); (d,) for points; of several inputs, one for each.
         symbols: size of the domain.
         clusters: of ``clusters``; 0 for as many as symbols.
 
@@ -115,7 +117,8 @@ def make_head(
     encoder.eval()  # one image is too few for batch statistics
     try:
         with torch.no_grad():
-            features = encoder(torch.zeros(PROBES, *image_shape))
+            shapes = [shape for shape in image_shape if isinstance(shape, tuple)] or [image_shape]
+            features = encoder(*(torch.zeros(PROBES, *shape) for shape in shapes))
     except Exception as error:  # whatever the user's encoder raises
         raise UsageError(
             f"the encoder does not take images of shape {image_shape}: {type(error).__name__}: {error}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +26,19 @@ class Perception(nn.Module):
     """An encoder and a head whose result is a distribution over ``domain``.
 
     Args:
-        encoder: any module from images (batch, channels, height, width) float, or points (batch, d), to features.
+        encoder: any module from images (batch, channels, height, width) float, or points (batch, d), to features; of a
+            network with several inputs, from as many of these.
         head: a module from features to ``len(domain)`` outputs; None when the encoder's own output is that wide.
         domain: the symbols, in the order of the outputs.
         image_shape: (channels, height, width), or (d,) for points, that the encoder expects; where given, others are
-            refused.
-        mean: per channel, subtracted from pixels in [0, 1]; for points per coordinate.
-        std: per channel or coordinate, divides them.
+            refused. Of several inputs, a tuple of such shapes.
+        mean: per channel, subtracted from pixels in [0, 1]; for points per coordinate. Of several inputs, one for each.
+        std: per channel or coordinate, divides them; likewise.
         output: what head (or encoder) returns: ``logits``, ``log_probabilities`` or ``probabilities``.
+
+    Attributes:
+        image_shapes: the shape of each input; empty where none was given.
+        image_shape: that of a single input; else None.
     """
 
     mean: Tensor
@@ -44,9 +50,9 @@ class Perception(nn.Module):
         head: nn.Module | None,
         domain: Sequence[str],
         *,
-        image_shape: tuple[int, ...] | None = None,
-        mean: Tensor | None = None,
-        std: Tensor | None = None,
+        image_shape: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None,
+        mean: Tensor | Sequence[Tensor] | None = None,
+        std: Tensor | Sequence[Tensor] | None = None,
         output: str = "logits",
     ) -> None:
         super().__init__()
@@ -55,18 +61,22 @@ class Perception(nn.Module):
         self.encoder = encoder
         self.head = head if head is not None else nn.Identity()
         self.domain = tuple(domain)
-        self.image_shape = image_shape
+        self.image_shapes = _shapes(image_shape)
+        self.image_shape = self.image_shapes[0] if len(self.image_shapes) == 1 else None
         self.output = output
         self._has_worked = False
-        channels = image_shape[0] if image_shape else 1
-        self.register_buffer("mean", torch.zeros(channels) if mean is None else mean.float().clone())
-        self.register_buffer("std", torch.ones(channels) if std is None else std.float().clone())
+        means, stds = ((each,) if isinstance(each, Tensor) else each for each in (mean, std))
+        for k, shape in enumerate(self.image_shapes or ((1,),)):
+            number = f"_{k}" if k else ""  # the first is named as that of a single input
+            self.register_buffer(f"mean{number}", torch.zeros(shape[0]) if means is None else means[k].float().clone())
+            self.register_buffer(f"std{number}", torch.ones(shape[0]) if stds is None else stds[k].float().clone())
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Log-probabilities over the domain.
 
         Args:
-            images: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (batch, d) float.
+            inputs: (batch, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (batch, d) float. Of a
+                network with several inputs, one such tensor for each.
 
         Returns:
             (batch, len(domain)) float, rows normalised.
@@ -77,14 +87,14 @@ class Perception(nn.Module):
             one.
             UsageError, EncoderError: as :meth:`features`.
         """
-        pixels = self._standardised(images)
-        log_p = self.normalise(self._run(lambda: self.head(self.encoder(pixels)), images))
-        if len(log_p) != len(images):
-            raise self._fault(*rows_fault(log_p, len(images)))
+        pixels = self._standardised(inputs)
+        log_p = self.normalise(self._run(lambda: self.head(self.encoder(*pixels)), inputs))
+        if len(log_p) != len(inputs[0]):
+            raise self._fault(*rows_fault(log_p, len(inputs[0])))
         self._has_worked = True
         return log_p
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, *inputs: Tensor) -> Tensor:
         """What the encoder makes of images, as :meth:`forward` takes them: (batch, d) float.
 
         Raises:
@@ -92,19 +102,28 @@ class Perception(nn.Module):
             UsageError: the encoder returns something else, and has never done otherwise.
             EncoderError: it does so, or raises an exception, after it has worked.
         """
-        pixels = self._standardised(images)
-        features = self._run(lambda: self.encoder(pixels), images)
-        if wrong := features_fault(features, len(images)):
+        pixels = self._standardised(inputs)
+        features = self._run(lambda: self.encoder(*pixels), inputs)
+        if wrong := features_fault(features, len(inputs[0])):
             raise self._fault(*wrong)
         self._has_worked = True
         return features
 
-    def _standardised(self, images: Tensor) -> Tensor:
+    def _standardised(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The pixels that the encoder takes, of images that are checked."""
-        if self.image_shape is not None and tuple(images.shape[1:]) != self.image_shape:
+        expected = len(self.image_shapes) or 1
+        if len(inputs) != expected:
             raise DataError(
-                f"images of shape {tuple(images.shape[1:])}, the network expects {self.image_shape}"
-                + (" (channels, height, width)" if len(self.image_shape) == 3 else ""),
+                f"{len(inputs)} inputs, the network takes {expected}", hint="give one tensor for each of its inputs"
+            )
+        return tuple(self._standardised_input(k, images) for k, images in enumerate(inputs))
+
+    def _standardised_input(self, number: int, images: Tensor) -> Tensor:
+        shape = self.image_shapes[number] if self.image_shapes else None
+        if shape is not None and tuple(images.shape[1:]) != shape:
+            raise DataError(
+                f"images of shape {tuple(images.shape[1:])}, the network expects {shape}"
+                + (" (channels, height, width)" if len(shape) == 3 else ""),
                 hint="use the data set that it was trained on, or resize the images",
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -115,9 +134,11 @@ class Perception(nn.Module):
         pixels = _unit_range(images)
         # In the precision of the buffers, which is that of the weights.
         per_channel = (-1, *[1] * (images.dim() - 2))
-        return (pixels.to(self.mean.dtype) - self.mean.view(per_channel)) / self.std.view(per_channel)
+        mean, std = (getattr(self, f"{each}_{number}" if number else each) for each in ("mean", "std"))
+        standardised: Tensor = (pixels.to(mean.dtype) - mean.view(per_channel)) / std.view(per_channel)
+        return standardised
 
-    def _run(self, network: Callable[[], Tensor], images: Tensor) -> Tensor:
+    def _run(self, network: Callable[[], Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
         """Whatever ``network()`` returns; once it has worked, whatever it raises is an error of ours."""
         try:
             return network()
@@ -127,7 +148,8 @@ class Perception(nn.Module):
             if not self._has_worked:  # who makes it knows its name, and what images there are
                 raise
             raise EncoderError(
-                f"the encoder failed on a batch of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
+                f"the encoder failed on a batch of shape {' and '.join(str(tuple(each.shape)) for each in inputs)}: "
+                f"{type(error).__name__}: {error}",
                 hint="repair its forward()",
             ) from error
 
@@ -170,6 +192,14 @@ class Perception(nn.Module):
         # An exact zero stays impossible, and its gradient finite.
         tiny = torch.finfo(raw.dtype).tiny
         return raw.clamp_min(tiny).log().masked_fill(raw <= 0.0, -torch.inf)
+
+
+def _shapes(image_shape: tuple[int, ...] | tuple[tuple[int, ...], ...] | None) -> tuple[tuple[int, ...], ...]:
+    """The shape of each input of a network that may have one or several."""
+    if not image_shape:
+        return ()
+    several = [shape for shape in image_shape if isinstance(shape, tuple)]
+    return tuple(several) if several else (cast("tuple[int, ...]", image_shape),)
 
 
 def _unit_range(images: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from nesy_gedi.data import ImageSplits, load_images
+from nesy_gedi.data import ImageSet, ImageSplits, load_images
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import DataError, RecipeError, RunError, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
@@ -21,6 +22,7 @@ from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.answers import restore_model
+from nesy_gedi.training.data_in_memory import refuse_missing
 from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.preparation import check_encoder, count_classes
@@ -98,6 +100,7 @@ def _open(
     if is_pretraining(path):
         run = open_pretraining(path)
         recipe = run.recipe()
+        refuse_missing(source or recipe.data.source, target)
         images = load_images(source or recipe.data.source, data_dir=folder or run.data_dir(), download=download)
         perception = load_perception(path, trusted=trusted)
         return images, [Subject("encoder", perception, True, recipe.data.attribute, recipe.augmentation)]
@@ -127,9 +130,11 @@ def _open_program(
 ) -> tuple[ImageSplits, list[Subject]]:
     run = open_run(path)
     recipe = run.recipe()
+    refuse_missing(source or recipe.data.source, str(path))
     images = load_images(source or recipe.data.source, data_dir=folder or run.data_dir(), download=download)
     task = Task(run.program(trusted=trusted), recipe, cache=GroundingCache())
-    networks = make_perceptions(task, run.image_shape(), trusted=task.networks if trusted else ())
+    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
+    networks = make_perceptions(task, shapes, trusted=task.networks if trusted else ())
     restore_model(task, networks, run.checkpoints.load_final().model)
 
     return images, [
@@ -149,16 +154,17 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
             f"{subject.perception.image_shape}",
             hint="use the data set that it was trained on, or one with the same images",
         )
-    if subject.attribute not in images.test.labels:
+    if images.test.labels and subject.attribute not in images.test.labels:
         raise RecipeError(
             f"the images have no attribute {subject.attribute}",
             where=f"network {subject.name}",
             hint=did_you_mean(subject.attribute, images.test.labels),
         )
     perception = subject.perception.to(device).eval()
-    test, train = images.test.sample(IMAGES, seed=0), images.train.sample(PROBE_LABELS, seed=0)
-    truth, known = (part.labels[subject.attribute].index for part in (test, train))
     classes = count_classes(images, subject.attribute)
+    known_test, known_train = (_labelled(part, subject.attribute) for part in (images.test, images.train))
+    test, train = known_test.sample(IMAGES, seed=0), known_train.sample(PROBE_LABELS, seed=0)
+    truth, known = (part.labels[subject.attribute].index for part in (test, train))
     check_finite(seen := encode(perception, test.images.to(device)))
     look = look_at(perception, test.images.to(device), subject.augmentation, seed=0, features=seen)
     features = encode(perception, train.images.to(device)).cpu()
@@ -174,6 +180,12 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
     if log_p is not None:
         found["metrics"] |= clustering_metrics(truth, log_p.argmax(1), classes, log_p.shape[1])
     return found
+
+
+def _labelled(images: ImageSet, attribute: str) -> ImageSet:
+    """The images whose class is known."""
+    known = images.labels[attribute].index != UNKNOWN
+    return images if bool(known.all()) else images.subset(known.nonzero()[:, 0])
 
 
 def _idealised(look: Look, truth: Tensor, classes: int) -> dict[str, float | None]:
