@@ -72,10 +72,10 @@ def perceive(
     return seen
 
 
-def probabilities_of(perception: nn.Module, images: Tensor) -> Tensor:
+def probabilities_of(perception: nn.Module, *inputs: Tensor) -> Tensor:
     """What a :class:`~nesy_gedi.networks.perception.Perception` makes of images (n, channels, height, width) or points
-    (n, d): probabilities (n, symbols), on the CPU."""
-    return in_batches(perception, images).exp()
+    (n, d), a tensor for each of its inputs: probabilities (n, symbols), on the CPU."""
+    return in_batches(perception, inputs).exp()
 
 
 def validate(

@@ -134,7 +134,9 @@ class _Reading:
         self._refuse("row", part, lambda k: len(part.values[k]) == len(part.values[0]), self._another_width(part))
         index = part.index[:, [inputs[slot] for slot in task.slots]]
         missing = ((index < 0) | (index >= len(images))).any(1)
-        self._refuse("row", part, lambda k: not bool(missing[k]), lambda k: ("it names an input that is not there", None))
+        self._refuse(
+            "row", part, lambda k: not bool(missing[k]), lambda k: ("it names an input that is not there", None)
+        )
         answers = self._read(part, [values[name] for name in self.form.outputs], self.answers, "answer")
         observed = [
             self._read(part, [values[item.slots[0]]], _Texts(item.domain, 1), f"value of {item.slots[0]}")
@@ -146,7 +148,9 @@ class _Reading:
                 try:
                     images.part_of(index[:, task.columns(name, k)])
                 except DataError as error:
-                    raise DataError(error.message, where=f"{self.given.source}, network {name}", hint=error.hint) from error
+                    raise DataError(
+                        error.message, where=f"{self.given.source}, network {name}", hint=error.hint
+                    ) from error
         if task.observed:
             self._refuse_impossible(part, found)
         return found
@@ -165,7 +169,9 @@ class _Reading:
                 raise DataError(f"two columns are named {name}", where=where, hint="leave one out")
         if names and (lacking := [name for name in wanted if name not in names]):
             raise DataError(
-                f"there is no {kind} column {lacking[0]}; {needed}", where=where, hint="add it, or rename the one that it is"
+                f"there is no {kind} column {lacking[0]}; {needed}",
+                where=where,
+                hint="add it, or rename the one that it is",
             )
         if width != len(wanted):
             raise DataError(
@@ -189,7 +195,9 @@ class _Reading:
             text, valid = ",".join(part.values[k][column] for column in columns), texts.names
             shown = valid if len(valid) <= NAMED else (*valid[: NAMED - 1], "...")
             subject = f"the program cannot derive the answer {text or 'that is empty'}"
-            return subject if what == "answer" else f"the {what} is {text}, outside its domain", did_you_mean(text, shown)
+            return subject if what == "answer" else f"the {what} is {text}, outside its domain", did_you_mean(
+                text, shown
+            )
 
         self._refuse(what, part, lambda k: found[k] is not None, wrong)
         return torch.tensor([-1 if number is None else number for number in found])
@@ -234,7 +242,9 @@ class _Reading:
         right = torch.cat(possible)[which]
 
         def wrong(k: int) -> tuple[str, str | None]:
-            given = ", ".join(f"{i.slots[0]} = {i.domain[v]}" for i, v in zip(task.observed, queries.observed[k], strict=True))
+            given = ", ".join(
+                f"{i.slots[0]} = {i.domain[v]}" for i, v in zip(task.observed, queries.observed[k], strict=True)
+            )
             answer = task.reasoner.answers[int(queries.answers[k])]
             return f"the program never derives the answer {answer} where {given}", None
 

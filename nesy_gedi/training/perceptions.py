@@ -66,7 +66,9 @@ def make_perceptions(
         DistributionError: outputs of another width than the domain, or that are not distributions.
     """
     torch.manual_seed(task.recipe.seed)
-    all_shapes = shape if isinstance(shape, Mapping) else {name: (shape,) * task.arguments(name) for name in task.networks}
+    all_shapes = (
+        shape if isinstance(shape, Mapping) else {name: (shape,) * task.arguments(name) for name in task.networks}
+    )
     if isinstance(images, Tensor):
         images = {name: (images,) * task.arguments(name) for name in task.networks}
     known: dict[int, tuple[Tensor, Tensor]] = {}  # networks that look at the same images share what takes long

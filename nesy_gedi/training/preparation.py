@@ -55,7 +55,9 @@ def find_images(
         last, stage = list(recipe.active_stages().items())[-1]
         if recipe.data.classes:
             raise RecipeError(
-                "no image is labelled, so that none can be chosen by its class", where="data.classes", hint="leave it out"
+                "no image is labelled, so that none can be chosen by its class",
+                where="data.classes",
+                hint="leave it out",
             )
         if not stage.clusters:
             raise RecipeError(

@@ -355,7 +355,12 @@ def dry_run(
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
     work = answer_work(task, wrapped, splits, labelled, fabric)
     loss = float(work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"])
-    return {"version": VERSION, **facts_of(task, splits, chosen), "first_loss": loss, "recipe": write_recipe(task.recipe)}
+    return {
+        "version": VERSION,
+        **facts_of(task, splits, chosen),
+        "first_loss": loss,
+        "recipe": write_recipe(task.recipe),
+    }
 
 
 def _own_run(path: Path, program: Program) -> ProgramRun:
