@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ def make_head(
     encoder.eval()  # one image is too few for batch statistics
     try:
         with torch.no_grad():
-            shapes = [shape for shape in image_shape if isinstance(shape, tuple)] or [image_shape]
+            shapes = [shape for shape in image_shape if isinstance(shape, tuple)] or [cast("Shape", image_shape)]
             features = encoder(*(torch.zeros(PROBES, *shape) for shape in shapes))
     except Exception as error:  # whatever the user's encoder raises
         raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import time
@@ -18,6 +17,7 @@ from nesy_gedi.files import write_json, write_text
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.checkpoints import CheckpointFolder
 from nesy_gedi.training.environment import describe_environment, read_shape, read_shapes
+from nesy_gedi.training.folders import make_folder
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
 from nesy_gedi.training.recipe import Recipe, load_recipe
 from nesy_gedi.training.recipe_files import write_recipe
@@ -328,7 +328,7 @@ def create_run(
     processes: int = 1,
     force: bool = False,
 ) -> ProgramRun:
-    """Make the folder of a program's run, complete or not at all. Raises as :func:`_create`.
+    """Make the folder of a program's run, complete or not at all. Raises as :func:`make_folder`.
 
     Args:
         shape: of the images.
@@ -347,7 +347,7 @@ def create_run(
             about["images"] = dict(images)
         write_json(run.environment_file, about | describe_environment(data_dir, device, shape, processes, shapes))
 
-    _create(path, fill, force)
+    make_folder(path, fill, force, _refuse_what_is_no_run)
     return ProgramRun(path)
 
 
@@ -360,46 +360,15 @@ def create_pretraining(
     shape: tuple[int, ...],
     force: bool = False,
 ) -> PretrainingRun:
-    """Make the folder of a pretraining, complete or not at all. Raises as :func:`_create`."""
+    """Make the folder of a pretraining, complete or not at all. Raises as :func:`make_folder`."""
 
     def fill(staged: Path) -> None:
         run = PretrainingRun(staged)
         write_text(run.recipe_file, write_recipe(recipe))
         write_json(run.environment_file, {"kind": PRETRAINING, **describe_environment(data_dir, device, shape)})
 
-    _create(path, fill, force)
+    make_folder(path, fill, force, _refuse_what_is_no_run)
     return PretrainingRun(path)
-
-
-def _create(path: Path, fill: Callable[[Path], None], force: bool) -> None:
-    """Make a run folder, complete or not at all.
-
-    Raises:
-        RunError: the folder exists and ``force`` is off or it holds something else than a run, or it cannot be written.
-    """
-    place = path.resolve()  # a link to a run, or ".", stands for the folder itself
-    part = place.with_name(f".{place.name}.part")
-    try:
-        if place.exists():
-            if not force:
-                raise RunError(
-                    "the folder exists", where=str(path), hint="choose another --out, or replace it with --force"
-                )
-            if any(place.iterdir()) if place.is_dir() else True:
-                _refuse_what_is_no_run(path)
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        fill(part)
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(part, place)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise RunError(
-            f"cannot make the run folder: {error.strerror or error}",
-            where=str(path),
-            hint="choose a folder you can write: --out",
-        ) from error
 
 
 def _refuse_what_is_no_run(path: Path) -> None:
