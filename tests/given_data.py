@@ -23,7 +23,7 @@ signed(P, X, N) :- digit(X, A), side(P, left), N is -A - 1.
 """
 SAME = """
 nn(same_net, [X, Y], S, [same, different]) :: same(X, Y, S).
-compare(X, Y, S) :- same(X, Y, S).
+alike(X, Y, S) :- same(X, Y, S).
 """
 SEED = 20261122
 
@@ -51,12 +51,13 @@ def splits(
     return ImageSplits("mine", train, test, GivenQueries(inputs, outputs, "mine.csv", given[0], None, given[1]))
 
 
-def unlabelled_sums(digits: ImageSplits, train: int = 500, test: int = 100) -> ImageSplits:
+def unlabelled_sums(digits: ImageSplits, train: int = 500, test: int = 100, classes: int = 10) -> ImageSplits:
     """Digits that nobody has labelled, and sums of two."""
-    parts = []
+    bare, parts = [], []
     for images, count, seed in ((digits.train, train, SEED), (digits.test, test, SEED + 1)):
-        parts.append(observed(images.labels["class"].index, count, seed, lambda a, b: a + b))
-    bare = [ImageSet(images.images, {}) for images in (digits.train, digits.test)]
+        pictures, own = below(images, classes)
+        bare.append(ImageSet(pictures, {}))
+        parts.append(observed(own, count, seed, lambda a, b: a + b))
     return splits(bare[0], bare[1], (parts[0], parts[1]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -37,8 +36,8 @@ class Group:
         meaning: the class that it stands for: the symbol itself, or the commonest class of the cluster; empty for an
             empty cluster.
         share: share of all images that are in the group.
-        true_share: share of all images that are of the class; NaN where nobody has labelled one.
-        purity: share of the group's images that are of the class; NaN where there are none, or likewise.
+        true_share: share of all images that are of the class, as far as it is known of them; NaN where it is of none.
+        purity: share of the group's images that are of the class, likewise.
         confidence: mean probability of the answer where it is given; NaN where it never is.
         typical: the group's images with the highest probability of it, as PNG data; empty for points.
         uncertain: those with the lowest.
@@ -94,14 +93,14 @@ def gather(
     """
     members, true = taken.nonzero()[:, 0], truth == right
     ascending = members[probability[members].argsort()]
-    odd = ascending[~true[ascending] & (truth[ascending] != UNKNOWN)].flip(0)[:SHOWN]
-    labelled = bool((truth != UNKNOWN).any())
+    known = truth != UNKNOWN
+    odd = ascending[~true[ascending] & known[ascending]].flip(0)[:SHOWN]
     return Group(
         name,
         meaning,
         share=len(members) / max(1, len(images)),
-        true_share=float(true.float().mean()) if labelled else math.nan,
-        purity=float(true[members].float().mean()) if labelled else math.nan,
+        true_share=float(true[known].float().mean()),
+        purity=float(true[members[known[members]]].float().mean()),
         confidence=float(probability[members].mean()),
         typical=sheet(images[ascending.flip(0)[:SHOWN]], ACROSS),
         uncertain=sheet(images[ascending[:SHOWN]], ACROSS),

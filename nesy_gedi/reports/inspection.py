@@ -302,7 +302,7 @@ def _concepts(inspection: Inspection, name: str) -> list[dict[str, Any]]:
     """One entry for each symbol of a network: shares are of all test images, as far as they are in the domain; what compares
     with true symbols is None where no image is labelled."""
     reading = inspection.readings[name]
-    learned, labelled = reading.learned, bool((reading.truth != UNKNOWN).any())
+    learned, known = reading.learned, reading.truth[reading.truth != UNKNOWN]
     assigned = None if inspection.assignment is None else inspection.assignment.networks.get(name)
     entries = []
     for number, symbol in enumerate(reading.domain):
@@ -314,7 +314,7 @@ def _concepts(inspection: Inspection, name: str) -> list[dict[str, Any]]:
                 "symbol": symbol,
                 "clusters": None if assigned is None else assigned.clusters_of(symbol),
                 "share": float(taken.float().mean()),
-                "true_share": float((reading.truth == number).float().mean()) if labelled else None,
+                "true_share": float((known == number).float().mean()) if len(known) else None,
                 "confidence": float(reading.probabilities[taken, number].mean()) if bool(taken.any()) else None,
                 "read_as": None if read == UNSEEN else reading.domain[read],
                 "read_as_share": None if read == UNSEEN else share,

@@ -29,7 +29,7 @@ from nesy_gedi.training.preparation import check_encoder, count_classes
 from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainRecipe
 from nesy_gedi.training.pretrained import load_perception, make_perception
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
-from nesy_gedi.training.stages import PROBE, Look, encode, look_at
+from nesy_gedi.training.stages import PROBE, Look, encode, labels_of, look_at
 from nesy_gedi.training.task import Task
 
 IMAGES = 10_000
@@ -148,6 +148,11 @@ def _augmentation(images: ImageSplits) -> Augmentation:
 
 
 def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> dict[str, Any]:
+    if len(subject.perception.image_shapes) > 1:
+        raise DataError(
+            f"{subject.name} looks at several inputs together, of which no label says what it should see",
+            hint="diagnose a network that looks at single images",
+        )
     if images.test.shape != subject.perception.image_shape:  # before attributes: other images have others
         raise DataError(
             f"{images.name} has images of shape {images.test.shape}, {subject.name} takes "
@@ -162,6 +167,8 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
         )
     perception = subject.perception.to(device).eval()
     classes = count_classes(images, subject.attribute)
+    if labels_of(images.test, subject.attribute) is None:
+        raise DataError(f"no test image of {images.name} is labelled", hint="use data with labels")
     known_test, known_train = (_labelled(part, subject.attribute) for part in (images.test, images.train))
     test, train = known_test.sample(IMAGES, seed=0), known_train.sample(PROBE_LABELS, seed=0)
     truth, known = (part.labels[subject.attribute].index for part in (test, train))

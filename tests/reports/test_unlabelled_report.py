@@ -94,7 +94,7 @@ def test_each_network_is_shown_what_it_reads(digits: ImageSplits, tmp_path: Path
 
 
 def test_pairs_have_no_pictures(digits: ImageSplits, tmp_path: Path) -> None:
-    recipe = Recipe("compare(X, Y, S)", networks={"same_net": SMALL}, training=SHORT)
+    recipe = Recipe("alike(X, Y, S)", networks={"same_net": SMALL}, training=SHORT)
     found = inspected(SAME, recipe, pairs(digits, 40, 30), tmp_path / "run")
     assert [len(each) for each in found.readings["same_net"].inputs] == [30, 30]
     page = render(found)
