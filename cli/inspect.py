@@ -98,7 +98,8 @@ def _print(inspection: Inspection, document: dict[str, Any]) -> None:
         if document["assignment"]["labels_to_ask"]:
             click.echo("  The images to ask about are in the report; tell what one is with --label of nesy-gedi train.")
     for name, calibration in document["calibration"].items():
-        click.echo(f"calibration of {name}: ECE {calibration['ece']:.4f}")
+        if calibration is not None:
+            click.echo(f"calibration of {name}: ECE {calibration['ece']:.4f}")
     click.echo(f"report: {document['report']}")
     click.echo(document["run"])
 

@@ -19,9 +19,12 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         f"{document['program']} on {document['data']}, seed {document['seed']}, {metrics['queries']} test queries"
     )
     click.echo(f"  answers right     {metrics['answer_accuracy']:.4f}")
-    rows = [[name, *(f"{m[metric.key]:.4f}" for metric in CONCEPT_METRICS)] for name, m in metrics["networks"].items()]
+    rows = [[name, *(_shown(m[metric.key]) for metric in CONCEPT_METRICS)] for name, m in metrics["networks"].items()]
     click.echo("  concepts, never aligned unless it says so:")
     print_table(rows, ["network", *(metric.label for metric in CONCEPT_METRICS)])
+    for name, values in metrics["networks"].items():
+        if values["confusion"] is None:
+            click.echo(f"  - of {name}: no test image is labelled, so nothing says what it should see")
     if (outside := metrics.get("outside")) is not None:
         click.echo(f"  {outside['tuples']} tuples outside the support, {_accuracies(outside)}")
         if (seen := outside["seen_answers"]) is not None:
@@ -125,6 +128,9 @@ def print_collapse(values: dict[str, float], warnings: list[str], images: str = 
 
 
 def _print_probes(metrics: dict[str, Any]) -> None:
+    if metrics["linear_probe"] is None:
+        click.echo("  no image is labelled, so that nothing is compared with classes")
+        return
     click.echo(
         f"  probes with {metrics['probe_labels']} labels: linear {metrics['linear_probe']:.4f}, "
         f"neighbours {metrics['neighbour_probe']:.4f}"

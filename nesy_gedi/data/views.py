@@ -87,7 +87,8 @@ def augment(images: Tensor, augmentation: Augmentation) -> Tensor:
     whatever the images' type and memory layout.
 
     Args:
-        images: (n, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (n, d) float.
+        images: (n, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (n, d) and sequences
+            (n, length, d) float.
         augmentation: how strongly; for points nothing but ``noise``.
 
     Returns:
@@ -97,7 +98,7 @@ def augment(images: Tensor, augmentation: Augmentation) -> Tensor:
         DataError: images of another shape or type.
         UsageError: an augmentation for images given points.
     """
-    if images.ndim == 2 and images.is_floating_point():
+    if images.ndim in (2, 3) and images.is_floating_point():
         return _augment_points(images, augmentation)
     if images.ndim != 4 or not (images.is_floating_point() or images.dtype == torch.uint8):
         raise DataError(

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from html import escape
 
+import torch
 from torch import Tensor
 
 from nesy_gedi.data import Labels
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.metrics.concepts import best_alignment, contingency
 from nesy_gedi.reports.gallery import Group, gallery_table, gather
 from nesy_gedi.reports.page import confusion_table, number
@@ -25,8 +27,8 @@ class Clustering:
     Attributes:
         images: (n, channels, height, width) uint8, or points (n, d).
         probabilities: (n, c), of the clusters.
-        truth: (n,) int64, the class of each image.
-        classes: their names.
+        truth: (n,) int64, the class of each image, ``UNKNOWN`` where nobody has told it.
+        classes: their names; none where nobody has labelled an image.
         counts: (classes, clusters) int64.
         matched: (clusters,) int64, the class that each is matched with one to one; -1 for clusters left over.
         shown: numbers of the clusters to show, by matched class, those left over last.
@@ -46,11 +48,20 @@ class Clustering:
         return self.probabilities.argmax(1)
 
 
-def cluster(images: Tensor, probabilities: Tensor, labels: Labels) -> Clustering:
-    """Compare the likeliest clusters of ``images`` (n, ...), by their ``probabilities`` (n, c), with labels."""
-    counts = contingency(labels.index, probabilities.argmax(1), len(labels.classes), probabilities.shape[1])
+def cluster(images: Tensor, probabilities: Tensor, labels: Labels | None) -> Clustering:
+    """Compare the likeliest clusters of ``images`` (n, ...), by their ``probabilities`` (n, c), with labels where there are
+    some."""
+    predicted, clusters = probabilities.argmax(1), probabilities.shape[1]
+    sizes = predicted.bincount(minlength=clusters)
+    largest = sizes.argsort(descending=True, stable=True)[:CLUSTERS_SHOWN].tolist()
+    if labels is None:
+        nothing, none = torch.zeros(0, clusters, dtype=torch.int64), torch.full((clusters,), -1)
+        return Clustering(
+            images, probabilities, torch.full((len(images),), UNKNOWN), (), nothing, none, sorted(largest)
+        )
+    known = labels.index != UNKNOWN
+    counts = contingency(labels.index[known], predicted[known], len(labels.classes), clusters)
     matched = best_alignment(counts)
-    largest = counts.sum(0).argsort(descending=True, stable=True)[:CLUSTERS_SHOWN].tolist()
     commonest = counts.argmax(0).masked_fill(counts.sum(0) == 0, len(labels.classes))  # empty clusters last
 
     def place(own: int) -> tuple[float, int, int]:
@@ -65,6 +76,11 @@ def groups(clustering: Clustering) -> list[Group]:
     """The shown clusters, each standing for its commonest class."""
     predicted, found = clustering.predicted, []
     for own in clustering.shown:
+        if not clustering.classes:
+            taken = predicted == own
+            p, truth = clustering.probabilities[:, own], clustering.truth
+            found.append(gather(str(own), "", clustering.images, p, taken, truth, 0, ()))
+            continue
         count, commonest = clustering.counts[:, own].max(0)
         meaning = clustering.classes[int(commonest)] if count else ""
         p, taken, right = clustering.probabilities[:, own], predicted == own, int(commonest)
@@ -80,6 +96,12 @@ def clusters_section(clustering: Clustering, unit: str) -> list[str]:
         unit: what the data consists of: ``images`` or ``points``.
     """
     clusters = clustering.probabilities.shape[1]
+    if not clustering.classes:
+        return [
+            f"<p>No test {unit.removesuffix('s')} is labelled: what each cluster shows is for you to see.</p>",
+            _table(clustering),
+            _points(clustering),
+        ]
     left_out = f"The {len(clustering.shown)} largest of {clusters} clusters. " if clusters > CLUSTERS_SHOWN else ""
     odd = "; the odd ones are not, the most confident first" if clustering.images.dim() == 4 else ""
     matched = [int(clustering.matched[own]) for own in clustering.shown]
@@ -112,7 +134,10 @@ def _table(clustering: Clustering) -> str:
         for group in found
     ]
     header = ["cluster", "share", "confidence", "commonest class", "purity"]
-    return gallery_table(header, rows, found, "odd", pictures=clustering.images.dim() == 4)
+    if not clustering.classes:
+        header, rows = header[:3], [row[:3] for row in rows]
+    odd = "odd" if clustering.classes else ""
+    return gallery_table(header, rows, found, odd, pictures=clustering.images.dim() == 4)
 
 
 def _points(clustering: Clustering) -> str:
@@ -120,4 +145,7 @@ def _points(clustering: Clustering) -> str:
         return ""
     names = [f"cluster {own}" for own in range(clustering.probabilities.shape[1])]
     classes = [f"class {name}" for name in clustering.classes]
-    return scatter(clustering.images, {"cluster": (clustering.predicted, names), "class": (clustering.truth, classes)})
+    shown = {"cluster": (clustering.predicted, names)}
+    if bool((clustering.truth != UNKNOWN).all()):
+        shown["class"] = (clustering.truth, classes)
+    return scatter(clustering.images, shown)

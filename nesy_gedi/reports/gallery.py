@@ -11,6 +11,7 @@ from html import escape
 from PIL import Image
 from torch import Tensor
 
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.reports.page import table
 
 SHOWN = 8
@@ -35,12 +36,12 @@ class Group:
         meaning: the class that it stands for: the symbol itself, or the commonest class of the cluster; empty for an
             empty cluster.
         share: share of all images that are in the group.
-        true_share: share of all images that are of the class.
-        purity: share of the group's images that are of the class; NaN where there are none.
+        true_share: share of all images that are of the class, as far as it is known of them; NaN where it is of none.
+        purity: share of the group's images that are of the class, likewise.
         confidence: mean probability of the answer where it is given; NaN where it never is.
         typical: the group's images with the highest probability of it, as PNG data; empty for points.
         uncertain: those with the lowest.
-        odd: those of another class, the most confident first.
+        odd: those that are known to be of another class, the most confident first.
         odd_classes: what these truly are.
     """
 
@@ -61,7 +62,7 @@ def groups_by_symbol(images: Tensor, probabilities: Tensor, truth: Tensor, domai
 
     Args:
         probabilities: of the symbols, (n, K).
-        truth: the symbol of each image, (n,) int64.
+        truth: the symbol of each image, (n,) int64, ``UNKNOWN`` where nobody has told it.
         domain: the symbols.
     """
     predicted = probabilities.argmax(1)
@@ -86,19 +87,20 @@ def gather(
     Args:
         probability: (n,), of the group.
         taken: (n,) bool, which images are in it.
-        truth: (n,) int64, the class of each image.
+        truth: (n,) int64, the class of each image, likewise.
         right: the class that the group stands for.
         classes: their names.
     """
     members, true = taken.nonzero()[:, 0], truth == right
     ascending = members[probability[members].argsort()]
-    odd = ascending[~true[ascending]].flip(0)[:SHOWN]
+    known = truth != UNKNOWN
+    odd = ascending[~true[ascending] & known[ascending]].flip(0)[:SHOWN]
     return Group(
         name,
         meaning,
         share=len(members) / max(1, len(images)),
-        true_share=float(true.float().mean()),
-        purity=float(true[members].float().mean()),
+        true_share=float(true[known].float().mean()),
+        purity=float(true[members[known[members]]].float().mean()),
         confidence=float(probability[members].mean()),
         typical=sheet(images[ascending.flip(0)[:SHOWN]], ACROSS),
         uncertain=sheet(images[ascending[:SHOWN]], ACROSS),
@@ -135,7 +137,7 @@ def gallery_table(
 
     Args:
         header: of the cells.
-        odd: header of the pictures of another class.
+        odd: header of the pictures of another class; empty where nobody has told the classes.
         pictures: whether there are any; points have none.
     """
     if not pictures:
@@ -145,11 +147,12 @@ def gallery_table(
             *cells,
             picture(group.typical, f"typical images of {group.name}"),
             picture(group.uncertain, f"uncertain images of {group.name}"),
-            picture(group.odd, f"odd images of {group.name}") + _truly(group.odd_classes),
+            *([picture(group.odd, f"odd images of {group.name}") + _truly(group.odd_classes)] if odd else []),
         ]
         for cells, group in zip(rows, groups, strict=True)
     ]
-    return f'<div class="wide">{table([*header, "most typical", "least certain", odd], full, "gallery")}</div>'
+    titles = [*header, "most typical", "least certain", *([odd] if odd else [])]
+    return f'<div class="wide">{table(titles, full, "gallery")}</div>'
 
 
 def picture(data: str, text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.files import write_text
 from nesy_gedi.metrics import CONCEPT_DETAILS, CONCEPT_METRICS
 from nesy_gedi.reports.assignment_section import assignment_section
@@ -14,9 +16,11 @@ from nesy_gedi.reports.collapse_section import collapse_section, health
 from nesy_gedi.reports.curves import Line, StageLines, by_stage, loss_curves, readable
 from nesy_gedi.reports.gallery import gallery_table, groups_by_symbol
 from nesy_gedi.reports.inspection import Inspection, inspect
+from nesy_gedi.reports.learned_map import describe_unlabelled
 from nesy_gedi.reports.maps_section import maps_section, verdict
 from nesy_gedi.reports.page import bullets, confusion_table, number, page, table, verbatim
 from nesy_gedi.reports.plots import learning_curves, scatter
+from nesy_gedi.reports.readings import NetworkReading
 from nesy_gedi.reports.reliability import reliability_diagram
 from nesy_gedi.training.runs import PretrainingRun
 from nesy_gedi.training.training import Trained
@@ -47,7 +51,7 @@ def render(inspection: Inspection) -> str:
         f"<h1>{escape(title)}</h1>",
         f'<p class="note">{" &middot; ".join(facts)}</p>',
         f"<p><strong>{metrics['answer_accuracy']:.2%} of {metrics['queries']} test answers are right</strong> (answers can "
-        "be right with wrong symbols, so groups_by_symbol at the concepts).</p>",
+        "be right with wrong symbols, so look at the concepts).</p>",
         verdict(inspection),
         "<h2>Concepts</h2>",
         *_concepts(metrics),
@@ -96,14 +100,20 @@ def _learned(learned: Mapping[str, Sequence[float]]) -> str:
     return "<h3>Learned probabilities</h3>" + table(["disjunction", "probabilities (the last: none of them)"], rows)
 
 
-def _network(inspection: Inspection, network: str, confusion: list[list[int]]) -> list[str]:
-    reading, images = inspection.readings[network], inspection.trained.queries.images.images
-    domain = reading.learned.domain
-    diagram = reliability_diagram(reading.calibration, f"reliability diagram of {network}")
-    return [
+def _network(inspection: Inspection, network: str, confusion: list[list[int]] | None) -> list[str]:
+    reading = inspection.readings[network]
+    domain, images = reading.domain, reading.inputs[0]
+    parts = [
         f"<h2>{escape(network)}</h2>",
         _gallery(inspection, network),
-        _points(inspection, network) if images.dim() == 2 and images.shape[1] <= DRAWN else "",
+        _points(reading) if len(reading.inputs) == 1 and images.dim() == 2 and images.shape[1] <= DRAWN else "",
+    ]
+    if confusion is None or reading.calibration is None:
+        said = escape(describe_unlabelled(network, len(reading.inputs)))
+        return [*parts, f'<p class="note">{said} There is no confusion table and no calibration.</p>']
+    diagram = reliability_diagram(reading.calibration, f"reliability diagram of {network}")
+    return [
+        *parts,
         '<div class="beside"><div><h3>Confusion</h3><p>What each true symbol (rows) is read as (columns), counted '
         "over test queries. A filled diagonal is good; a full cell off the diagonal is a wrong symbol.</p>",
         confusion_table(confusion, domain, domain, {(k, k) for k in range(len(domain))}),
@@ -114,26 +124,31 @@ def _network(inspection: Inspection, network: str, confusion: list[list[int]]) -
 
 
 def _gallery(inspection: Inspection, network: str) -> str:
-    reading, images = inspection.readings[network], inspection.trained.queries.images.images
+    reading = inspection.readings[network]
+    images, several = reading.inputs[0], len(reading.inputs) > 1
     assigned = None if inspection.assignment is None else inspection.assignment.networks.get(network)
-    groups = groups_by_symbol(images, reading.probabilities, reading.truth, reading.learned.domain)
+    groups = groups_by_symbol(images, reading.probabilities, reading.truth, reading.domain)
     rows = []
     for group in groups:
         clusters = [] if assigned is None else [", ".join(map(str, assigned.clusters_of(group.name))) or "none"]
-        share = f"{group.share:.1%}<br>(truly {group.true_share:.1%})"
+        truly = "" if math.isnan(group.true_share) else f"<br>(truly {group.true_share:.1%})"
+        share = f"{group.share:.1%}{truly}"
         rows.append([f"<strong>{escape(group.name)}</strong>", *clusters, share, number(group.confidence, ".3f")])
     header = ["symbol", *([] if assigned is None else ["clusters"]), "share", "confidence"]
-    pictures = images.dim() == 4
-    said = f"What the network makes of all {len(images)} test {'images' if pictures else 'points'}, by what it reads them as."
-    said += "" if pictures else " Points have no pictures."
-    return f"<p>{said}</p>" + gallery_table(header, rows, groups, "most confused: read as it, but is not", pictures)
+    pictures = images.dim() == 4 and not several
+    what = "inputs that test queries show together" if several else "test images" if pictures else "test points"
+    said = f"What the network makes of all {len(images)} {what}, by what it reads them as."
+    said += "" if pictures else " These have no pictures." if several else " Points have no pictures."
+    odd = "most confused: read as it, but is not" if bool((reading.truth != UNKNOWN).any()) else ""
+    return f"<p>{said}</p>" + gallery_table(header, rows, groups, odd, pictures)
 
 
-def _points(inspection: Inspection, network: str) -> str:
-    reading = inspection.readings[network]
-    names = [f"symbol {name}" for name in reading.learned.domain]
-    points = inspection.trained.queries.images.images
-    return scatter(points, {"symbol seen": (reading.predicted, names), "true symbol": (reading.truth, names)})
+def _points(reading: NetworkReading) -> str:
+    names = [f"symbol {name}" for name in reading.domain]
+    shown = {"symbol seen": (reading.predicted, names)}
+    if bool((reading.truth != UNKNOWN).all()):
+        shown["true symbol"] = (reading.truth, names)
+    return scatter(reading.inputs[0], shown)
 
 
 def _learning(lines: Sequence[Line]) -> list[str]:

@@ -15,13 +15,20 @@ from nesy_gedi.concepts.map_counting import ONE
 from nesy_gedi.concepts.misreadings import UNSEEN
 from nesy_gedi.concepts.shortcuts import Nearest, OptimalMaps, is_identity, list_optimal_maps, nearest_map
 from nesy_gedi.data import ImageSet
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import NesyGediError, RunError
-from nesy_gedi.metrics.calibration import Calibration, calibrate
-from nesy_gedi.reports.learned_map import LearnedMap, describe_mixing, describe_nearest, describe_optimal, learned_map
+from nesy_gedi.reports.learned_map import (
+    LearnedMap,
+    describe_mixing,
+    describe_nearest,
+    describe_optimal,
+    describe_unlabelled,
+    named,
+)
+from nesy_gedi.reports.readings import NetworkReading, read_images
 from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
-from nesy_gedi.training.evaluation import probabilities_of
 from nesy_gedi.training.runs import VERSION, PretrainingRun, is_pretraining, open_pretraining, open_run
-from nesy_gedi.training.shown import sharing_images, shown_by_queries
+from nesy_gedi.training.shown import knows_symbols, sharing_images, shown_by_queries
 from nesy_gedi.training.training import Trained, evaluate
 
 MIXED = 0.05
@@ -34,36 +41,14 @@ QUERIES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkReading:
-    """What one network makes of the test images.
-
-    Attributes:
-        probabilities: of the symbols, (n, K), for every test image.
-        truth: (n,) int64, the symbol of each.
-        learned: its learned map.
-        calibration: over the images of the test queries.
-    """
-
-    probabilities: Tensor
-    truth: Tensor
-    learned: LearnedMap
-    calibration: Calibration
-
-    @property
-    def predicted(self) -> Tensor:
-        """The symbol that each image is read as, (n,) int64."""
-        return self.probabilities.argmax(1)
-
-
-@dataclass(frozen=True, eq=False)
 class Inspection:
     """A finished run, measured.
 
     Attributes:
         trained: the run in memory.
         readings: network -> what it makes of the test images.
-        optimal_maps: the maps that answer everything right that training shows.
-        nearest_map: which of them is most like the learned one.
+        optimal_maps: the maps that answer everything right that training shows; None where nobody knows what it shows.
+        nearest_map: which of them is most like the learned one; None where one of them is not known.
         tuples_answered_wrong: combinations of symbols that training shows whose answer the learned map gets wrong.
         training_images: that training queries drew on.
         assignment: which symbol each cluster stands for; None where the networks did not begin as clusters.
@@ -76,9 +61,9 @@ class Inspection:
 
     trained: Trained
     readings: Mapping[str, NetworkReading]
-    optimal_maps: OptimalMaps
-    nearest_map: Nearest
-    tuples_answered_wrong: int
+    optimal_maps: OptimalMaps | None
+    nearest_map: Nearest | None
+    tuples_answered_wrong: int | None
     training_images: ImageSet
     assignment: AssignmentRecord | None
     pretrainings: Mapping[tuple[str, ...], PretrainingRun]
@@ -86,9 +71,19 @@ class Inspection:
     answer_accuracy_unmixed: float | None
 
     @property
+    def learned_maps(self) -> dict[str, LearnedMap]:
+        """The learned map of each network that has one."""
+        return {name: each.learned for name, each in self.readings.items() if each.learned is not None}
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known of all networks what their symbols mean."""
+        return len(self.learned_maps) == len(self.readings)
+
+    @property
     def follows(self) -> float:
         """Share of the images, over all networks, that are read as the learned map says."""
-        counts = [(each.learned.follows, int(each.learned.counts.sum())) for each in self.readings.values()]
+        counts = [(each.follows, int(each.counts.sum())) for each in self.learned_maps.values()]
         return sum(share * count for share, count in counts) / max(1, sum(count for _, count in counts))
 
     @property
@@ -96,21 +91,28 @@ class Inspection:
         """Whether what training observed leaves one way of reading the symbols, as far as was looked."""
         if self.assignment is not None:
             return self.assignment.settled
-        return self.optimal_maps.count == ONE and not self.mixing_not_counted
+        found = self.optimal_maps
+        return found is not None and found.count == ONE and not self.mixing_not_counted
 
     @property
     def right(self) -> bool:
         """Whether the symbols mean what they should, by nearly all test images of them all."""
-        return self.nearest_map.identity and all(each.learned.kind == "right" for each in self.readings.values())
+        return self.known and self._nearly_right and all(each.kind == "right" for each in self.learned_maps.values())
+
+    @property
+    def _nearly_right(self) -> bool:
+        return self.nearest_map is None or self.nearest_map.identity
 
     @property
     def headline(self) -> str:
         """The verdict in one line."""
+        if not self.learned_maps:
+            return "Whether the symbols are right is not known: no test image is labelled"
+        if not self.known:
+            return f"Whether the symbols of {named(self._unlabelled)} are right is not known: no test image is labelled for it"
         if self.right:
             return f"The symbols are right{'' if self.settled else ', but training does not settle them'}"
-        if self.nearest_map.identity and all(
-            each.learned.kind in ("right", "blurred") for each in self.readings.values()
-        ):
+        if self._nearly_right and all(each.kind in ("right", "blurred") for each in self.learned_maps.values()):
             return "The symbols are right in part"
         return "The symbols are not what they should be"
 
@@ -119,14 +121,23 @@ class Inspection:
         actual = self.trained.document["metrics"]["answer_accuracy"]
         unmixed, found = self.answer_accuracy_unmixed, self.optimal_maps
         said = [
-            *(each.learned.statement() for each in self.readings.values()),
-            describe_nearest(self.nearest_map, found, self.tuples_answered_wrong, self.follows),
+            each.learned.statement() if each.learned is not None else describe_unlabelled(name, len(each.inputs))
+            for name, each in self.readings.items()
         ]
+        if self.nearest_map is not None and self.tuples_answered_wrong is not None and found is not None:
+            said.append(describe_nearest(self.nearest_map, found, self.tuples_answered_wrong, self.follows))
         if unmixed is not None and actual - unmixed > MIXED:
             said.append(describe_mixing(unmixed, actual))
+        if found is None:
+            return [
+                *said,
+                "Which other ways of reading the symbols would fit the training answers was not counted: it takes training "
+                "images whose symbols are known. nesy-gedi shortcuts counts them for a list of tuples.",
+            ]
         said.append(describe_optimal(found, self.mixing_not_counted))
         if (
             not self.right
+            and self.known
             and found.exact
             and found.one_to_one.lower < found.count.lower
             and self._may_begin_as_clusters
@@ -140,6 +151,10 @@ class Inspection:
         they need not be the symbols."""
         pictures = self.training_images.images.dim() == 4
         return self.assignment is None and pictures and len(self.readings) == 1
+
+    @property
+    def _unlabelled(self) -> list[str]:
+        return [name for name in self.readings if name not in self.learned_maps]
 
 
 def inspect_run(
@@ -188,14 +203,20 @@ def inspect(trained: Trained) -> Inspection:
     task, run = trained.task, trained.run
     training = trained.splits.train
     measured = trained.document["metrics"]["networks"]
-    readings = {name: _read_images(trained, name, values) for name, values in measured.items()}
-    learned = {name: each.learned.reads for name, each in readings.items()}
-    shown = shown_by_queries(task, training).tuples(task)
-    found = list_optimal_maps(shown)
-    wrong = shown.changed(learned)
-    nearest = nearest_map(learned, {name: each.learned.counts for name, each in readings.items()}, found)
-    if not wrong and not found.complete:  # it is optimal, whether it is listed or not
-        nearest = Nearest(learned, 0.0, (), is_identity(learned))
+    readings = {name: read_images(trained, name, values) for name, values in measured.items()}
+    maps = {name: each.learned for name, each in readings.items() if each.learned is not None}
+    found: OptimalMaps | None = None
+    nearest: Nearest | None = None
+    wrong: int | None = None
+    if knows_symbols(task, training):
+        shown = shown_by_queries(task, training).tuples(task)
+        found = list_optimal_maps(shown)
+        if len(maps) == len(readings):
+            learned = {name: each.reads for name, each in maps.items()}
+            wrong = shown.changed(learned)
+            nearest = nearest_map(learned, {name: each.counts for name, each in maps.items()}, found)
+            if not wrong and not found.complete:  # it is optimal, whether it is listed or not
+                nearest = Nearest(learned, 0.0, (), is_identity(learned))
     assignment = read_record(run, task.program.networks, task.networks)
     mixing = sharing_images(task)
     return Inspection(
@@ -208,7 +229,7 @@ def inspect(trained: Trained) -> Inspection:
         assignment,
         _pretrainings(trained, assignment),
         mixing,
-        _unmixed_accuracy(trained) if mixing else None,
+        _unmixed_accuracy(trained) if mixing and len(maps) == len(readings) else None,
     )
 
 
@@ -220,19 +241,23 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
     """
     found, near = inspection.optimal_maps, inspection.nearest_map
     document = inspection.trained.document
-    nearest = {
-        "maps": {
-            name: {
-                symbol: None if read == UNSEEN else found.domains[name][read]
-                for symbol, read in zip(found.domains[name], row, strict=True)
-            }
-            for name, row in near.maps.items()
-        },
-        "distance": near.distance,
-        "identity": near.identity,
-        "tuples_answered_wrong": inspection.tuples_answered_wrong,
-        "follows": inspection.follows,
-    }
+    nearest = (
+        None
+        if near is None or found is None
+        else {
+            "maps": {
+                name: {
+                    symbol: None if read == UNSEEN else found.domains[name][read]
+                    for symbol, read in zip(found.domains[name], row, strict=True)
+                }
+                for name, row in near.maps.items()
+            },
+            "distance": near.distance,
+            "identity": near.identity,
+            "tuples_answered_wrong": inspection.tuples_answered_wrong,
+            "follows": inspection.follows,
+        }
+    )
     return {
         "version": VERSION,
         **{key: document[key] for key in ("program", "run", "seed", "data", "metrics", "learned")},
@@ -240,14 +265,20 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
         "statements": inspection.statements(),
         "concepts": [concept for name in inspection.readings for concept in _concepts(inspection, name)],
         "confusion": {name: document["metrics"]["networks"][name]["confusion"] for name in inspection.readings},
-        "learned_map": {name: each.learned.as_text() for name, each in inspection.readings.items()},
+        "learned_map": {
+            name: None if each.learned is None else each.learned.as_text() for name, each in inspection.readings.items()
+        },
         "verdicts": {
-            name: {"kind": each.learned.kind, "follows": each.learned.follows, "accuracy": each.learned.accuracy}
+            name: None
+            if each.learned is None
+            else {"kind": each.learned.kind, "follows": each.learned.follows, "accuracy": each.learned.accuracy}
             for name, each in inspection.readings.items()
         },
         "nearest_map": nearest,
-        "nearest_shortcut": None if near.identity else nearest,
-        "optimal_maps": {
+        "nearest_shortcut": None if near is None or near.identity else nearest,
+        "optimal_maps": None
+        if found is None
+        else {
             "count": found.count.lower,
             "exact": found.exact,
             "log10": found.count.log10,
@@ -257,7 +288,10 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
             "mixing_not_counted": [list(names) for names in inspection.mixing_not_counted],
             "answer_accuracy_unmixed": inspection.answer_accuracy_unmixed,
         },
-        "calibration": {name: each.calibration.as_json() for name, each in inspection.readings.items()},
+        "calibration": {
+            name: None if each.calibration is None else each.calibration.as_json()
+            for name, each in inspection.readings.items()
+        },
         "assignment": None if inspection.assignment is None else dict(inspection.assignment.document),
         "pretraining": {name: str(run.path) for names, run in inspection.pretrainings.items() for name in names},
         "report": str(report),
@@ -265,35 +299,28 @@ def document_of(inspection: Inspection, report: Path) -> dict[str, Any]:
 
 
 def _concepts(inspection: Inspection, name: str) -> list[dict[str, Any]]:
-    """One entry for each symbol of a network: shares are of all test images, as far as they are in the domain."""
+    """One entry for each symbol of a network: shares are of all test images, as far as they are in the domain; what compares
+    with true symbols is None where no image is labelled."""
     reading = inspection.readings[name]
+    learned, known = reading.learned, reading.truth[reading.truth != UNKNOWN]
     assigned = None if inspection.assignment is None else inspection.assignment.networks.get(name)
     entries = []
-    for number, symbol in enumerate(reading.learned.domain):
+    for number, symbol in enumerate(reading.domain):
         taken = reading.predicted == number
-        read, share = reading.learned.reads[number], reading.learned.shares[number]
+        read, share = (UNSEEN, None) if learned is None else (learned.reads[number], learned.shares[number])
         entries.append(
             {
                 "network": name,
                 "symbol": symbol,
                 "clusters": None if assigned is None else assigned.clusters_of(symbol),
                 "share": float(taken.float().mean()),
-                "true_share": float((reading.truth == number).float().mean()),
+                "true_share": float((known == number).float().mean()) if len(known) else None,
                 "confidence": float(reading.probabilities[taken, number].mean()) if bool(taken.any()) else None,
-                "read_as": None if read == UNSEEN else reading.learned.domain[read],
+                "read_as": None if read == UNSEEN else reading.domain[read],
                 "read_as_share": None if read == UNSEEN else share,
             }
         )
     return entries
-
-
-def _read_images(trained: Trained, name: str, values: Mapping[str, Any]) -> NetworkReading:
-    images = trained.queries.images
-    probabilities = probabilities_of(trained.networks[name], images.images)
-    truth = trained.task.symbols(name, images)
-    shown = trained.queries.index[:, trained.task.columns(name)].flatten()
-    learned = learned_map(name, trained.task.program.networks[name], values["confusion"])
-    return NetworkReading(probabilities, truth, learned, calibrate(probabilities[shown], truth[shown]))
 
 
 @torch.no_grad()
@@ -307,7 +334,9 @@ def _unmixed_accuracy(trained: Trained) -> float | None:
     reads, true = {}, {}
     for name in task.networks:
         counts = torch.tensor(networks[name]["confusion"], dtype=torch.double)
-        truth = task.symbols(name, queries.images)[queries.index[:, task.columns(name)]]
+        truth = task.truth(name, queries)
+        if bool((truth == UNKNOWN).any()):
+            return None
         reads[name] = (counts / counts.sum(1, keepdim=True).clamp_min(1)).log()[truth]
         true[name] = torch.eye(len(counts), dtype=torch.double).log()[truth]
     total = 0.0

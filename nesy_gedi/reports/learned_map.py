@@ -247,6 +247,17 @@ def describe_mixing(expected: float, actual: float) -> str:
     )
 
 
+def describe_unlabelled(network: str, inputs: int) -> str:
+    """That nothing is known of what a network should read, in words.
+
+    Args:
+        inputs: how many things it looks at together.
+    """
+    if inputs > 1:
+        return f"{network} looks at {inputs} inputs together, of which no label says what it should read."
+    return f"No test image is labelled for {network}: its pictures show what its symbols mean."
+
+
 def by_network(places: Sequence[tuple[str, int]], domains: Mapping[str, Sequence[str]]) -> str:
     """``0, 1 and 5 of digit_net`` for (network, symbol)."""
     symbols: dict[str, list[str]] = {}

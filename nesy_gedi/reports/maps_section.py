@@ -7,7 +7,7 @@ from html import escape
 from nesy_gedi.concepts.misreadings import UNSEEN
 from nesy_gedi.concepts.shortcuts import differing, is_one_to_one
 from nesy_gedi.reports.inspection import Inspection
-from nesy_gedi.reports.learned_map import named, spelled
+from nesy_gedi.reports.learned_map import LearnedMap, named, spelled
 from nesy_gedi.reports.page import bullets, number, table
 
 MAPS_SHOWN = 12
@@ -19,12 +19,17 @@ def verdict(inspection: Inspection) -> str:
     said = inspection.statements()
     if (assignment := inspection.assignment) is not None:
         said += [sentence for sentence in assignment.sentences if sentence not in assignment.alternatives]
-    kind = "good" if inspection.right else "bad"
+    kind = "" if not inspection.known else "good" if inspection.right else "bad"
     return f'<div class="box {kind}"><p><strong>{inspection.headline}</strong></p>{bullets(map(escape, said))}</div>'
 
 
 def maps_section(inspection: Inspection) -> list[str]:
     """The learned map of each network, and the optimal maps that it is nearest to."""
+    if not inspection.learned_maps:
+        return [
+            "<p>What images of each true symbol are read as is not known: no test image is labelled. The pictures below show "
+            "what each symbol has come to mean.</p>"
+        ]
     family = (
         "Each network has one map here, whichever image it looks at: what it reads depends on its own symbol alone."
         if len(inspection.readings) > 1
@@ -39,16 +44,16 @@ def maps_section(inspection: Inspection) -> list[str]:
         f"<p>What most images of each true symbol are read as. {family} A map is optimal when the program answers "
         "everything right under it that training shows; all but the right one are reasoning shortcuts, and answers alone do "
         f"not tell them apart.{mixing}</p>",
-        f'<div class="beside">{"".join(_learned(inspection, name) for name in inspection.readings)}</div>',
-        _alternatives(inspection) if len(inspection.optimal_maps.maps) > 1 else "",
+        f'<div class="beside">{"".join(_learned(inspection, *item) for item in inspection.learned_maps.items())}</div>',
+        _alternatives(inspection),
     ]
 
 
-def _learned(inspection: Inspection, name: str) -> str:
-    learned, nearest = inspection.readings[name].learned, inspection.nearest_map.maps[name]
+def _learned(inspection: Inspection, name: str, learned: LearnedMap) -> str:
+    nearest = None if inspection.nearest_map is None else inspection.nearest_map.maps[name]
     rows = []
     for k, symbol in enumerate(learned.domain):
-        read, closest = learned.reads[k], nearest[k]
+        read, closest = learned.reads[k], None if nearest is None else nearest[k]
         right = read in (k, UNSEEN)
         text = "no image" if read == UNSEEN else escape(learned.domain[read])
         rows.append(
@@ -56,7 +61,7 @@ def _learned(inspection: Inspection, name: str) -> str:
                 escape(symbol),
                 text if right else f"<strong>{text}</strong> &ne; {escape(symbol)}",
                 number(learned.shares[k], ".1%"),
-                "anything" if closest == UNSEEN else escape(learned.domain[closest]),
+                "-" if closest is None else "anything" if closest == UNSEEN else escape(learned.domain[closest]),
             ]
         )
     header = ["true symbol", "read as", "of its images", "nearest optimal map"]
@@ -65,11 +70,14 @@ def _learned(inspection: Inspection, name: str) -> str:
 
 def _alternatives(inspection: Inspection) -> str:
     found = inspection.optimal_maps
-    learned = {name: each.learned.reads for name, each in inspection.readings.items()}
-    total = max(1, sum(int(each.learned.counts.sum()) for each in inspection.readings.values()))
+    if found is None or not inspection.known or len(found.maps) < 2:
+        return ""
+    learned_maps = inspection.learned_maps
+    learned = {name: each.reads for name, each in learned_maps.items()}
+    total = max(1, sum(int(each.counts.sum()) for each in learned_maps.values()))
     rows = []
     for maps in found.maps:
-        weight = sum(int(inspection.readings[name].learned.counts[k]) for name, k in differing(learned, maps))
+        weight = sum(int(learned_maps[name].counts[k]) for name, k in differing(learned, maps))
         one_to_one = "renames" if all(is_one_to_one(row) for row in maps.values()) else "merges"
         rows.append((weight / total, maps, "is right" if maps == found.maps[0] else one_to_one))
     rows.sort(key=lambda row: row[0])  # stable: the identity stays first among equals

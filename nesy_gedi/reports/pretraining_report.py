@@ -26,6 +26,7 @@ from nesy_gedi.reports.page import bullets, number, page, table, verbatim
 from nesy_gedi.reports.plots import samples_over_data
 from nesy_gedi.training.evaluation import probabilities_of
 from nesy_gedi.training.pretraining import Pretrained
+from nesy_gedi.training.stages import labels_of
 
 PROBES = (
     (
@@ -54,14 +55,18 @@ def write_pretraining_report(pretrained: Pretrained) -> Path:
 def render(pretrained: Pretrained) -> str:
     """The report as HTML."""
     document, test = pretrained.document, pretrained.images.test
-    labels = test.labels[pretrained.recipe.data.attribute]
+    labels = labels_of(test, pretrained.recipe.data.attribute)
+    accuracy = document["metrics"]["aligned_accuracy"]
     title = f"{document['objective']} on {document['data']}"
     unit = "points" if len(test.shape) == 1 else "images"
     stages = by_stage(pretrained.run.read_metrics())
     parts = [
         f"<h1>{escape(title)}</h1>",
         _facts(document, pretrained.recipe.data.attribute, unit),
-        f"<p><strong>{document['metrics']['aligned_accuracy']:.2%}</strong> of {document['images']['test']} test {unit} "
+        f"<p>{document['clusters']} clusters were learned <strong>without any label</strong>; none of {unit} that they could "
+        "be compared with has one.</p>"
+        if accuracy is None
+        else f"<p><strong>{accuracy:.2%}</strong> of {document['images']['test']} test {unit} "
         f"are in the cluster of their class, after the best one-to-one naming of {document['clusters']} clusters that "
         "were learned <strong>without any label</strong>.</p>",
         health(document["warnings"]),
@@ -92,12 +97,12 @@ def _facts(document: Mapping[str, Any], attribute: str, unit: str) -> str:
 
 def _metrics_table(metrics: Mapping[str, Any], unit: str) -> str:
     rows = [
-        [f"<strong>{metric.label}</strong>", f"{metrics[metric.key]:.4f}", metric.meaning]
+        [f"<strong>{metric.label}</strong>", number(metrics[metric.key], ".4f"), metric.meaning]
         for metric in CLUSTERING_METRICS
     ]
     told = f"{metrics['probe_labels']} labels of training {unit}"
     rows += [
-        [f"<strong>{label}</strong>", f"{metrics[key]:.4f}", meaning.format(labels=told)]
+        [f"<strong>{label}</strong>", number(metrics[key], ".4f"), meaning.format(labels=told)]
         for key, label, meaning in PROBES
     ]
     return (
@@ -109,7 +114,8 @@ def _metrics_table(metrics: Mapping[str, Any], unit: str) -> str:
 
 def _stages_table(pretrained: Pretrained, stages: Sequence[StageLines]) -> str:
     recipe, own = pretrained.recipe, pretrained.document["stages"]
-    classes = len(pretrained.images.test.labels[recipe.data.attribute].classes)
+    labels = labels_of(pretrained.images.train, recipe.data.attribute)
+    classes = 0 if labels is None else len(labels.classes)
     with_outliers = any("outlier_auroc" in found for found in own.values())
     seconds = _seconds(stages)
     rows = []

@@ -44,8 +44,7 @@ class AnswerWork(Work):
         self.task = task
         self.networks = networks
         # Where the networks are: images that go there step by step would be waited for.
-        there = replace(splits.train.images, images=splits.train.images.images.to(device))
-        self.splits = replace(splits, train=replace(splits.train, images=there))
+        self.splits = replace(splits, train=replace(splits.train, images=splits.train.images.to(device)))
         self.device = device
         self.labelled = {name: each.to(device) for name, each in (labelled or {}).items()}
         self.settings: Optimisation = task.recipe.training
@@ -142,7 +141,7 @@ def train_step(
     return torch.stack(losses).sum()
 
 
-class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
+class Looking(Mapping[str, Callable[..., Tensor]]):
     """Networks that look at the labelled images in the same pass as at those of queries: statistics of batch
     normalisation over a handful of images would be poor.
 
@@ -170,11 +169,12 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
         self.augmentation = None if augmentation == Augmentation.none() else augmentation
         self.losses: list[Tensor] = []
 
-    def __getitem__(self, name: str) -> Callable[[Tensor], Tensor]:
-        def run(images: Tensor) -> Tensor:
+    def __getitem__(self, name: str) -> Callable[..., Tensor]:
+        def run(*inputs: Tensor) -> Tensor:
             told = self.labelled.get(name)
             if told is None:
-                return self.look(name, images)
+                return self.look(name, *inputs)
+            (images,) = inputs  # what is told of several together has no label
             told = told.some()
             number, count = self.piece
             shown, symbols = (
@@ -189,10 +189,10 @@ class Looking(Mapping[str, Callable[[Tensor], Tensor]]):
 
         return run
 
-    def look(self, name: str, images: Tensor) -> Tensor:
+    def look(self, name: str, *inputs: Tensor) -> Tensor:
         """Log-probabilities of images (n, ...), as the networks return them."""
-        shown = images if self.augmentation is None else augment(images, self.augmentation)
-        log_p: Tensor = self.networks[name](shown)
+        shown = inputs if self.augmentation is None else [augment(each, self.augmentation) for each in inputs]
+        log_p: Tensor = self.networks[name](*shown)
         return log_p
 
     def __iter__(self) -> Iterator[str]:

@@ -52,7 +52,7 @@ def find_unanswered(task: Task, splits: Splits, perceive: Callable[[str, Tensor]
         if item in task.observed:
             columns.append(queries.observed[:, task.observed.index(item)])
             continue
-        log_q = perceive(item.network, queries.images.images[queries.index[:, task.slots.index(item.slots[0])]])
+        log_q = perceive(item.network, queries.images.take(queries.index[:, task.slots.index(item.slots[0])]))
         best, cluster = log_q.max(1)
         columns.append(cluster)
         log_confidence += best

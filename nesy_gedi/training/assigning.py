@@ -15,7 +15,7 @@ from nesy_gedi.concepts.assignment import NEAR_TIE, Assignment, Maps, apply_map,
 from nesy_gedi.concepts.inputs import LabelledImages
 from nesy_gedi.concepts.statements import alternatives, left_open, statements
 from nesy_gedi.concepts.telling_queries import next_query
-from nesy_gedi.data import Queries
+from nesy_gedi.data import ImageSplits, Queries
 from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
 from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.perception import Perception
@@ -57,6 +57,7 @@ class AssignmentInputs:
         device: from :func:`~nesy_gedi.training.devices.choose_device`.
         trusted: networks whose encoder may import Python.
         listener, stop: as for :func:`~nesy_gedi.training.training.train`.
+        images: all of the data, so that a pretraining need not read it again; None where it has to.
     """
 
     task: Task
@@ -67,6 +68,7 @@ class AssignmentInputs:
     trusted: tuple[str, ...]
     listener: Listener
     stop: Callable[[], bool]
+    images: ImageSplits | None = None
 
 
 def assign_clusters(inputs: AssignmentInputs, perceptions: Mapping[str, Perception]) -> dict[str, Any]:
@@ -197,7 +199,7 @@ def _is_accident(observed: Observed, found: Assignment) -> bool:
 def _observe(task: Task, queries: Queries, perceive: Callable[[str, Tensor], Tensor]) -> Observed:
     log_q: dict[tuple[str, ...], Tensor] = {}
     for item in task.seen:
-        shown = queries.images.images[queries.index[:, task.slots.index(item.slots[0])]]
+        shown = queries.images.take(queries.index[:, task.slots.index(item.slots[0])])
         log_q[item.network, *item.slots] = perceive(item.network, shown)
     given: dict[tuple[str, ...], Tensor] = {
         (item.network, *item.slots): one_hot_log(queries.observed[:, k], len(item.domain), torch.float64)

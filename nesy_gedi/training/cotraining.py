@@ -359,7 +359,8 @@ class _LookingAtViews(Looking):
         self.seen: dict[str, Tensor] = {}
         """network -> log-probabilities of the first view, (m, K)."""
 
-    def look(self, name: str, images: Tensor) -> Tensor:
+    def look(self, name: str, *inputs: Tensor) -> Tensor:
+        (images,) = inputs  # networks with several are refused when it is planned
         shown = augment(images, self.work.cotraining.augmentation)
         log_p: Tensor
         log_p, self.outputs[name] = self.work.live[name](shown, self.first, self.second[name])

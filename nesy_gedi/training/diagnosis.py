@@ -10,7 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from nesy_gedi.data import ImageSplits, load_images
+from nesy_gedi.data import ImageSet, ImageSplits, load_images
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import DataError, RecipeError, RunError, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
@@ -22,6 +23,7 @@ from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.adoption import adopt_exported, names_python
 from nesy_gedi.training.answers import restore_model
+from nesy_gedi.training.data_in_memory import refuse_missing
 from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.preparation import check_encoder, count_classes
@@ -29,7 +31,7 @@ from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainData, Pret
 from nesy_gedi.training.pretrained import load_perception, make_perception
 from nesy_gedi.training.recipe import DataRecipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
-from nesy_gedi.training.stages import PROBE, Look, encode, look_at
+from nesy_gedi.training.stages import PROBE, Look, encode, labels_of, look_at
 from nesy_gedi.training.task import Task
 
 IMAGES = 10_000
@@ -100,6 +102,7 @@ def _open(
     if is_pretraining(path):
         run = open_pretraining(path)
         recipe = run.recipe()
+        refuse_missing(source or recipe.data.source, target)
         images = _images(recipe.data, source, folder or run.data_dir(), download)
         perception = load_perception(path, trusted=trusted)
         return images, [Subject("encoder", perception, True, recipe.data.attribute, recipe.augmentation)]
@@ -132,9 +135,11 @@ def _open_program(
 ) -> tuple[ImageSplits, list[Subject]]:
     run = open_run(path)
     recipe = run.recipe()
+    refuse_missing(source or recipe.data.source, str(path))
     images = _images(recipe.data, source, folder or run.data_dir(), download)
     task = Task(run.program(trusted=trusted), recipe, cache=GroundingCache())
-    networks = make_perceptions(task, run.image_shape(), trusted=task.networks if trusted else ())
+    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
+    networks = make_perceptions(task, shapes, trusted=task.networks if trusted else ())
     restore_model(task, networks, run.checkpoints.load_final().model)
 
     return images, [
@@ -152,22 +157,30 @@ def _augmentation(images: ImageSplits) -> Augmentation:
 
 
 def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> dict[str, Any]:
+    if len(subject.perception.image_shapes) > 1:
+        raise DataError(
+            f"{subject.name} looks at several inputs together, of which no label says what it should see",
+            hint="diagnose a network that looks at single images",
+        )
     if images.test.shape != subject.perception.image_shape:  # before attributes: other images have others
         raise DataError(
             f"{images.name} has images of shape {images.test.shape}, {subject.name} takes "
             f"{subject.perception.image_shape}",
             hint="use the data set that it was trained on, or one with the same images",
         )
-    if subject.attribute not in images.test.labels:
+    if images.test.labels and subject.attribute not in images.test.labels:
         raise RecipeError(
             f"the images have no attribute {subject.attribute}",
             where=f"network {subject.name}",
             hint=did_you_mean(subject.attribute, images.test.labels),
         )
     perception = subject.perception.to(device).eval()
-    test, train = images.test.sample(IMAGES, seed=0), images.train.sample(PROBE_LABELS, seed=0)
-    truth, known = (part.labels[subject.attribute].index for part in (test, train))
     classes = count_classes(images, subject.attribute)
+    if labels_of(images.test, subject.attribute) is None:
+        raise DataError(f"no test image of {images.name} is labelled", hint="use data with labels")
+    known_test, known_train = (_labelled(part, subject.attribute) for part in (images.test, images.train))
+    test, train = known_test.sample(IMAGES, seed=0), known_train.sample(PROBE_LABELS, seed=0)
+    truth, known = (part.labels[subject.attribute].index for part in (test, train))
     check_finite(seen := encode(perception, test.images.to(device)))
     look = look_at(perception, test.images.to(device), subject.augmentation, seed=0, features=seen)
     features = encode(perception, train.images.to(device)).cpu()
@@ -183,6 +196,12 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
     if log_p is not None:
         found["metrics"] |= clustering_metrics(truth, log_p.argmax(1), classes, log_p.shape[1])
     return found
+
+
+def _labelled(images: ImageSet, attribute: str) -> ImageSet:
+    """The images whose class is known."""
+    known = images.labels[attribute].index != UNKNOWN
+    return images if bool(known.all()) else images.subset(known.nonzero()[:, 0])
 
 
 def _idealised(look: Look, truth: Tensor, classes: int) -> dict[str, float | None]:

@@ -38,9 +38,9 @@ class Members(nn.Module):
         super().__init__()
         self.perception = perception
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         head = cast("EnsembleHead", self.perception.head)
-        return head.log_probabilities(self.perception.features(images))
+        return head.log_probabilities(self.perception.features(*inputs))
 
 
 class Terms(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.data import Queries
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import DataError, DistributionError
 from nesy_gedi.logic.likelihood import nll
 from nesy_gedi.metrics import CONCEPT_DETAILS, CONCEPT_METRICS
@@ -40,7 +41,7 @@ EVALUATION_BATCH = 512
 
 def perceive(
     task: Task,
-    networks: nn.ModuleDict | Mapping[str, Callable[[Tensor], Tensor]],
+    networks: nn.ModuleDict | Mapping[str, Callable[..., Tensor]],
     queries: Queries,
     rows: Tensor,
     device: torch.device,
@@ -48,7 +49,8 @@ def perceive(
     """Log-probabilities of what each network sees in ``rows`` of ``queries``.
 
     Args:
-        networks: name -> images (n, ...) to log-probabilities (n, K), or to those of M members (M, n, K).
+        networks: name -> images (n, ...) to log-probabilities (n, K), or to those of M members (M, n, K); of a network
+            with several inputs, from as many tensors.
 
     Returns:
         network -> (batch, slots of that network, K). All slots go through the network at once. Of members
@@ -60,21 +62,20 @@ def perceive(
     """
     seen: dict[str, Tensor] = {}
     for name in task.networks:
-        index, images = queries.index[rows][:, task.columns(name)], queries.images.images
-        # Where the images are on the device already, nothing is waited for.
-        images = images[index.reshape(-1).to(images.device, non_blocking=True)].to(device)
+        read = [queries.index[rows][:, task.columns(name, k)] for k in range(task.arguments(name))]
         try:
-            log_p = networks[name](images)
-            seen[name] = log_p.reshape(-1, index.shape[1], log_p.shape[-1])
+            # Where the images are on the device already, nothing is waited for.
+            log_p = networks[name](*(queries.images.take(index.reshape(-1)).to(device) for index in read))
+            seen[name] = log_p.reshape(-1, read[0].shape[1], log_p.shape[-1])
         except (DataError, DistributionError) as error:
             raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
     return seen
 
 
-def probabilities_of(perception: nn.Module, images: Tensor) -> Tensor:
+def probabilities_of(perception: nn.Module, *inputs: Tensor) -> Tensor:
     """What a :class:`~nesy_gedi.networks.perception.Perception` makes of images (n, channels, height, width) or points
-    (n, d): probabilities (n, symbols), on the CPU."""
-    return in_batches(perception, images).exp()
+    (n, d), a tensor for each of its inputs: probabilities (n, symbols), on the CPU."""
+    return in_batches(perception, inputs).exp()
 
 
 def validate(
@@ -139,7 +140,8 @@ def measure(
         ``answer_accuracy``; all of ``CONCEPT_METRICS`` and ``CONCEPT_DETAILS`` as means over networks,
         ``concept_accuracy`` never aligned, None where undefined for each; under ``networks`` the same for each with its
         ``confusion`` (true rows, predicted columns) and its ``learned_map`` (true symbol -> the one that it is mostly read
-        as; None where it does not occur); ``queries``, their number.
+        as; None where it does not occur), and with ``labelled``, how many of the symbols seen are known: all that compares
+        with them is None where none is, and else over these; ``queries``, their number.
 
         Where training is restricted to a support, all this once more under ``outside`` for queries outside it, with
         the number of different ``tuples``, and under ``outside.seen_answers`` for those of them whose answer the
@@ -197,7 +199,7 @@ def _predict(
         right.append(correct)
         for name, block in averages.items():
             seen[name].append(block)
-    truth = {name: task.symbols(name, queries.images)[queries.index[:, task.columns(name)]] for name in task.networks}
+    truth = {name: task.truth(name, queries) for name in task.networks}
     return _Predictions(torch.cat(right), {name: torch.cat(blocks).exp() for name, blocks in seen.items()}, truth)
 
 
@@ -219,7 +221,16 @@ def _figures(task: Task, predictions: _Predictions) -> dict[str, Any]:
 
 
 def _concepts(probabilities: Tensor, truth: Tensor, domain: tuple[str, ...]) -> dict[str, Any]:
-    """The metrics of one network: ``probabilities`` (n, K) of images whose symbols are ``truth`` (n,)."""
+    """The metrics of one network: ``probabilities`` (n, K) of images whose symbols are ``truth`` (n,), as far as they are
+    known."""
+    known = truth != UNKNOWN
+    entropy = float(concept_entropy(probabilities).mean())
+    if not bool(known.any()):
+        names = [metric.key for metric in (*CONCEPT_METRICS, *CONCEPT_DETAILS)]
+        nothing = dict.fromkeys([*names, "confusion", "learned_map"])
+        return nothing | {"concept_entropy": entropy, "labelled": 0}
+    if not bool(known.all()):
+        probabilities, truth = probabilities[known], truth[known]
     predicted = probabilities.argmax(1)
     confusion = confusion_matrix(truth, predicted, len(domain))
     reads, _ = empirical_map(confusion)
@@ -230,13 +241,14 @@ def _concepts(probabilities: Tensor, truth: Tensor, domain: tuple[str, ...]) -> 
         "concept_ece": expected_calibration_error(probabilities, truth),
         "concept_collapse": concept_collapse(confusion),
         "concept_gap": concept_gap(confusion),
-        "concept_entropy": float(concept_entropy(probabilities).mean()),
+        "concept_entropy": entropy,
         "marginal_divergence": marginal_divergence(probabilities, truth),
         "error_auroc": error_auroc(probabilities, truth),
         "confusion": confusion.tolist(),
         "learned_map": {
             symbol: None if read < 0 else domain[read] for symbol, read in zip(domain, reads.tolist(), strict=True)
         },
+        "labelled": len(truth),
     }
 
 

@@ -13,7 +13,7 @@ from nesy_gedi.training.devices import make_fabric
 from nesy_gedi.training.fitting import fit_task, place_on
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.loop import Listener
-from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.perceptions import inputs_of, make_perceptions, shapes_of
 from nesy_gedi.training.processes import Processes
 from nesy_gedi.training.runs import ProgramRun, open_run
 from nesy_gedi.training.splits import Splits
@@ -71,7 +71,8 @@ def follow(processes: Processes) -> Followed | None:
     splits = task.queries(images)
     labelled = read_labels(task, splits.pool)
     # Their weights and statistics will be those of the first process.
-    networks = make_perceptions(task, images.train.shape, trusted=tuple(told["trusted_encoders"]))
+    shapes = shapes_of(inputs_of(task, images.train, splits.train.index))
+    networks = make_perceptions(task, shapes, trusted=tuple(told["trusted_encoders"]))
     fabric = make_fabric(told["device"], task.recipe.training.precision, processes)
     wrapped = place_on(fabric, task, networks)
     fit_task(task, wrapped, splits, labelled, fabric, run, Listener(), lambda: False)

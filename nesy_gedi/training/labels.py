@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from nesy_gedi.data import ImageSet
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import DataError, RecipeError, did_you_mean
 from nesy_gedi.training.task import Task
 
@@ -106,6 +107,12 @@ def read_labels(task: Task, images: ImageSet) -> dict[str, Labelled]:
                 where=f"networks.{name}.labels",
                 hint="leave them out",
             )
+        if network.labels and (images.others or task.arguments(name) > 1):
+            raise RecipeError(
+                "labels are told of images of one kind, each seen by itself",
+                where=f"networks.{name}.labels",
+                hint="leave them out: the networks learn from the answers",
+            )
     found = {name: _read(task, name, images) for name in task.networks if task.network(name).labels}
     for name in task.networks:
         if task.network(name).head == "prototypes":
@@ -138,10 +145,12 @@ def _read(task: Task, network: str, images: ImageSet) -> Labelled:
         if isinstance(what, int):
             there = ((truth == number) & free).nonzero()[:, 0]
             if what > len(there):
+                nobody = not bool((truth != UNKNOWN).any())
                 raise DataError(
-                    f"{what} images of {symbol} were asked for, there are {len(there)}",
+                    f"{what} images of {symbol} were asked for, "
+                    + ("but nobody has labelled an image" if nobody else f"there are {len(there)}"),
                     where=where,
-                    hint="ask for fewer",
+                    hint=f"name a file: {symbol}=FILE" if nobody else "ask for fewer",
                 )
             chosen = there[torch.randperm(len(there), generator=generator)[:what]]
             free[chosen] = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nesy_gedi.data import ImageSet, absolute_source
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import RecipeError
 from nesy_gedi.objectives import find_objective
@@ -83,9 +84,12 @@ def plan(task: Task, splits: Splits) -> Recipe:
     recipe = task.recipe
     method = _choose(task, splits) if recipe.method == "auto" else recipe.method
     check_ensemble(task, method)
+    if method != "answers":
+        _refuse_several(task, method, splits)
     networks = dict(recipe.networks)
     cotraining = recipe.cotraining
     if method in FROM_CLUSTERS:
+        _refuse_asking_for_given(recipe, splits)
         networks |= {name: _from_clusters(task, name, splits.pool) for name in task.networks}
     else:
         _refuse_asking(method, recipe)
@@ -122,10 +126,13 @@ def pretraining_of(task: Task, network: str, images: ImageSet, attempt: int = 0)
         "seed": (recipe.seed + attempt * ANOTHER_SEED) % SEEDS,
     }
     mapped = task.symbol_map(network, images)
-    classes = images.labels[what.attribute].classes
-    if bool((mapped.symbol < 0).any()):
-        overrides["data.classes"] = [name for name, symbol in zip(classes, mapped.symbol, strict=True) if symbol >= 0]
-    if images.images.dim() == 2:  # points are seen through noise
+    if mapped is not None and bool((mapped.symbol < 0).any()):
+        labels = images.labels[what.attribute]
+        if not bool((labels.index == UNKNOWN).any()):  # else images would be left out whose class nobody knows
+            overrides["data.classes"] = [
+                name for name, symbol in zip(labels.classes, mapped.symbol, strict=True) if symbol >= 0
+            ]
+    if images.images.dim() != 4:  # points are seen through noise
         points = Augmentation.for_points()
         overrides |= {f"augmentation.{key}": getattr(points, key) for key in ("shift", "scale", "rotation", "shear")}
     for key in _ENCODER:
@@ -135,10 +142,9 @@ def pretraining_of(task: Task, network: str, images: ImageSet, attempt: int = 0)
     overrides |= recipe.pretraining.overrides
     try:
         found = load_pretrain_recipe(recipe.pretraining.recipe or None, overrides=overrides)
-        if what.clusters:
-            stages = {
-                name: replace(stage, clusters=stage.clusters or what.clusters) for name, stage in found.stages.items()
-            }
+        # Without labels nothing but the domain says how many kinds of images there are.
+        if clusters := what.clusters or (len(task.program.networks[network]) if mapped is None else 0):
+            stages = {name: replace(stage, clusters=stage.clusters or clusters) for name, stage in found.stages.items()}
             found = replace(found, stages=stages)
         check_pretrain_recipe(found)
     except RecipeError as error:
@@ -161,11 +167,29 @@ def _choose(task: Task, splits: Splits) -> str:
         and task.recipe.ensemble.members == 1
         and (pretrained or len(task.networks) == 1)
         and splits.pool.images.dim() == 4
+        and not _see_several(task, splits)
         and all(_can_begin_as_clusters(task, name) for name in task.networks)
     ):
         return "clusters"
     cotraining = task.recipe.cotraining
     return "cotraining" if cotraining.objective or cotraining.reconstruction else "answers"
+
+
+def _see_several(task: Task, splits: Splits) -> str:
+    """Why the inputs make no one set of images for each network, in words; empty where they do."""
+    for name in task.networks:
+        if task.arguments(name) > 1:
+            return f"{name} looks at {task.arguments(name)} inputs together"
+    return "the inputs are of several kinds" if splits.pool.others else ""
+
+
+def _refuse_several(task: Task, method: str, splits: Splits) -> None:
+    if why := _see_several(task, splits):
+        raise RecipeError(
+            f'method = "{method}" learns from one set of images, but {why}',
+            where="method",
+            hint='learn from the answers alone: method = "answers"',
+        )
 
 
 def _can_begin_as_clusters(task: Task, network: str) -> bool:
@@ -201,7 +225,8 @@ def _from_clusters(task: Task, network: str, images: ImageSet) -> NetworkRecipe:
     elif not _is_planned(what):
         own = pretraining_of(task, network, images)
         last = list(own.active_stages().values())[-1]
-        clusters = last.clusters or int((task.symbol_map(network, images).symbol >= 0).sum())
+        mapped = task.symbol_map(network, images)
+        clusters = last.clusters or (len(domain) if mapped is None else int((mapped.symbol >= 0).sum()))
         encoder = {key: getattr(own.network, key) for key in _ENCODER}
         planned = replace(what, **encoder, head="clusters", clusters=clusters)
     if what.clusters not in (0, planned.clusters):
@@ -227,6 +252,15 @@ def _refuse_unassigned(task: Task, network: str) -> None:
             f"which of the {symbols} symbols each of {what.clusters} clusters stands for is not known",
             where=f"networks.{network}.clusters",
             hint='leave it out, or have it found: method = "clusters"',
+        )
+
+
+def _refuse_asking_for_given(recipe: Recipe, splits: Splits) -> None:
+    if recipe.pretraining.ask and splits.given:
+        raise RecipeError(
+            "the answers come with the data: there are no further ones to ask for",
+            where="pretraining.ask",
+            hint="leave it out, or add rows to the data",
         )
 
 
@@ -256,7 +290,8 @@ def _refuse_unused(method: str, what: CotrainingRecipe) -> None:
 
 
 def _refuse_moving(augmentation: Augmentation, splits: Splits, where: str) -> None:
-    if splits.pool.images.dim() == 2 and (augmentation.moves or augmentation.colour):
+    parts = (splits.pool.images, *splits.pool.others)
+    if any(part.dim() != 4 for part in parts) and (augmentation.moves or augmentation.colour):
         raise RecipeError(
             "points can be augmented with noise alone",
             where=where,
@@ -269,7 +304,7 @@ def _cotraining(task: Task, what: CotrainingRecipe, method: str, splits: Splits)
     pretrained = method == "clusters" or all(task.network(name).weights for name in task.networks)
     views = what.views if what.views != "auto" else "neighbours" if pretrained else "augmentation"
     augmentation = what.augmentation
-    if splits.pool.images.dim() == 2 and augmentation == Augmentation():
+    if splits.pool.images.dim() != 4 and augmentation == Augmentation():
         augmentation = Augmentation.for_points()
     _refuse_moving(augmentation, splits, "cotraining.augmentation")
     objective, constants = what.objective or "gedi", what.constants

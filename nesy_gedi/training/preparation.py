@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.data import ImageSet, ImageSplits, Labels, load_images
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import DataError, RecipeError, UsageError, did_you_mean
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.adoption import adopt_exported
@@ -21,28 +22,50 @@ from nesy_gedi.training.pretrain_recipe import PretrainRecipe, StageRecipe, chec
 from nesy_gedi.training.pretrained import make_perception, naming
 from nesy_gedi.training.recipe_files import write_recipe
 from nesy_gedi.training.runs import VERSION
-from nesy_gedi.training.stages import PROBE, Setting, Stage, encode, own_random_numbers
+from nesy_gedi.training.stages import PROBE, Setting, Stage, encode, labels_of, own_random_numbers
 
 FEW = 1000
 """Images that a dry run looks at, but for the few more that make whole batches."""
 
 
-def find_images(recipe: PretrainRecipe, folder: Path | None, download: bool) -> ImageSplits:
-    """The images that a recipe names, as many as it names.
+def find_images(
+    recipe: PretrainRecipe, folder: Path | None, download: bool, images: ImageSplits | None = None
+) -> ImageSplits:
+    """The images that a recipe names, as many as it names; of these where they are at hand. Nobody need have labelled them.
 
     Raises:
         UsageError: an unknown data set or attribute, or more images than there are.
         DataError: images that are missing, or of a single class.
     """
-    found = load_images(recipe.data.source, data_dir=folder, download=download, options=recipe.data.options())
+    found = images or load_images(recipe.data.source, data_dir=folder, download=download, options=recipe.data.options())
     attribute, limit = recipe.data.attribute, recipe.data.limit
-    if attribute not in found.train.labels:
+    if found.train.others:
+        raise DataError(
+            f"{found.name} has inputs of several kinds, which make no one set to learn from",
+            hint="give data whose inputs have the same shape",
+        )
+    if found.train.labels and attribute and attribute not in found.train.labels:
         raise RecipeError(
             f"{recipe.data.source} has no attribute {attribute}",
             where="data.attribute",
             hint=did_you_mean(attribute, found.train.labels),
         )
-    count_classes(found, attribute)
+    if labels_of(found.train, attribute) is not None:
+        count_classes(found, attribute)
+    else:
+        last, stage = list(recipe.active_stages().items())[-1]
+        if recipe.data.classes:
+            raise RecipeError(
+                "no image is labelled, so that none can be chosen by its class",
+                where="data.classes",
+                hint="leave it out",
+            )
+        if not stage.clusters:
+            raise RecipeError(
+                "no image is labelled, so that nothing says how many clusters to look for",
+                where=f"stages.{last}.clusters",
+                hint=f"say it: --set stages.{last}.clusters=10",
+            )
     if recipe.data.classes:
         found = ImageSplits(found.name, _only(recipe, found.train), _only(recipe, found.test))
     if limit > len(found.train):
@@ -58,6 +81,11 @@ def count_classes(images: ImageSplits, attribute: str) -> int:
     Raises:
         DataError: a single one.
     """
+    if labels_of(images.train, attribute) is None:
+        raise DataError(
+            f"no image of {images.name} is labelled: there is nothing to compare with",
+            hint="use data with labels, such as a folder of images for each class",
+        )
     classes = len(images.train.labels[attribute].classes)
     if classes < 2:
         raise DataError(
@@ -80,7 +108,8 @@ def _only(recipe: PretrainRecipe, images: ImageSet) -> ImageSet:
     if len(wanted) < 2:
         raise RecipeError("one class leaves nothing to tell apart", where="data.classes", hint="name two or more")
     number = torch.tensor([wanted.index(name) if name in wanted else -1 for name in labels.classes])
-    chosen = images.subset((number[labels.index] >= 0).nonzero()[:, 0])
+    wanted_index = number[labels.index.clamp_min(0)].masked_fill(labels.index == UNKNOWN, -1)
+    chosen = images.subset((wanted_index >= 0).nonzero()[:, 0])
     told = Labels(wanted, number[chosen.labels[attribute].index])
     return ImageSet(chosen.images, {**chosen.labels, attribute: told})
 

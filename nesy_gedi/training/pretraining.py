@@ -14,16 +14,18 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from nesy_gedi.data import ImageSplits, source_name
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import Interrupted, NesyGediWarning, RunError
 from nesy_gedi.files import write_json
-from nesy_gedi.metrics.clustering import clustering_metrics
 from nesy_gedi.metrics.probes import PROBE_LABELS, probe_metrics
 from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.perception import EncoderError, Perception
 from nesy_gedi.training.adoption import adopt_exported, names_python
 from nesy_gedi.training.checkpoints import damaged
+from nesy_gedi.training.data_in_memory import refuse_missing
 from nesy_gedi.training.devices import choose_device
 from nesy_gedi.training.encoder_stage import EncoderStage
 from nesy_gedi.training.loop import Listener, Progress, fit
@@ -61,6 +63,7 @@ class Pretrained:
 
 def pretrain(
     recipe: PretrainRecipe,
+    images: ImageSplits | None = None,
     *,
     data_dir: str | Path | None = None,
     download: bool = False,
@@ -76,6 +79,8 @@ def pretrain(
 
     Args:
         recipe: see :func:`~nesy_gedi.training.pretrain_recipe.load_pretrain_recipe`.
+        images: that are at hand already, in place of reading what the recipe names. Nobody need have labelled them: then
+            all metrics that compare with classes are None.
         data_dir: where data sets are; else ``$NESY_GEDI_DATA``, else the user's cache.
         download: fetch a missing data set.
         device: ``auto | cpu | cuda | cuda:N | mps``.
@@ -97,7 +102,9 @@ def pretrain(
     chosen = choose_device(device)
     run = None if resume is None else _own_run(Path(resume), recipe)
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
-    images = find_images(recipe, folder, download)
+    if images is None:
+        refuse_missing(recipe.data.source, "" if run is None else str(run.path))
+    images = find_images(recipe, folder, download, images)
     finished = run.result() if run is not None and run.perception_file.exists() else None
     if run is not None and finished is not None and finished.keys() >= RESULT:  # else it is measured again
         finished["run"] = str(run.path)  # the folder may have been moved
@@ -224,9 +231,7 @@ def _own(setting: Setting, stage: Stage, run: PretrainingRun) -> dict[str, Any]:
     found: dict[str, Any] = {"objective": stage.objective.name, "collapse": collapse}
     found["warnings"] = [warning.sentence for warning in collapse_warnings(collapse, setting.classes)]
     if log_p is not None:
-        found |= clustering_metrics(
-            setting.truth(setting.images.test), log_p.argmax(1).cpu(), setting.classes, log_p.shape[1]
-        )
+        found |= setting.compare(setting.images.test, log_p.argmax(1).cpu(), log_p.shape[1])
     if isinstance(stage, EncoderStage) and (sampler := stage.best.sampler) is not None:
         samples = sampler.grid(min(SAMPLES_SHOWN, len(sampler.buffer)))
         save_file({"samples": samples.cpu()}, run.samples_file)
@@ -237,15 +242,12 @@ def _own(setting: Setting, stage: Stage, run: PretrainingRun) -> dict[str, Any]:
 def _document(setting: Setting, run: PretrainingRun, device: str, own: dict[str, Any]) -> dict[str, Any]:
     collapse = own[list(own)[-1]]["collapse"]
     recipe, perception, images = setting.recipe, setting.perception, setting.images
-    attribute, test = recipe.data.attribute, images.test.images.to(setting.device)
+    test = images.test.images.to(setting.device)
     features = encode(perception, test)
     with torch.no_grad():
         log_p = perception.normalise(perception.head(features))
-    truth = setting.truth(images.test)
-    metrics = clustering_metrics(truth, log_p.argmax(1).cpu(), setting.classes, log_p.shape[1])
-    labelled = images.train.sample(PROBE_LABELS, recipe.seed)
-    known = (encode(perception, labelled.images.to(setting.device)).cpu(), labelled.labels[attribute].index)
-    metrics |= probe_metrics(*known, features.cpu(), truth)
+    metrics: dict[str, Any] = dict(setting.compare(images.test, log_p.argmax(1).cpu(), log_p.shape[1]))
+    metrics |= _probes(setting, features.cpu())
     return {
         "version": VERSION,
         "objective": recipe.objective,
@@ -260,6 +262,20 @@ def _document(setting: Setting, run: PretrainingRun, device: str, own: dict[str,
         "clusters": log_p.shape[1],
         "images": {"train": len(images.train), "test": len(images.test)},
     }
+
+
+def _probes(setting: Setting, features: Tensor) -> dict[str, Any]:
+    """What a little supervision finds in the features of the test images (n, d); None each where no image is labelled."""
+    known = setting.images.train
+    told, truth = setting.truth(known), setting.truth(setting.images.test)
+    if told is None or truth is None:
+        return dict.fromkeys(("linear_probe", "neighbour_probe")) | {"probe_labels": 0}
+    if bool((told == UNKNOWN).any()):
+        known = known.subset((told != UNKNOWN).nonzero()[:, 0])
+    labelled = known.sample(PROBE_LABELS, setting.recipe.seed)
+    seen = encode(setting.perception, labelled.images.to(setting.device)).cpu()
+    rows = truth != UNKNOWN
+    return probe_metrics(seen, labelled.labels[setting.recipe.data.attribute].index, features[rows], truth[rows])
 
 
 def _own_run(path: Path, recipe: PretrainRecipe) -> PretrainingRun:

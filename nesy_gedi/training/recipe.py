@@ -76,7 +76,7 @@ class NetworkRecipe:
     """One network of the program.
 
     Attributes:
-        attribute: which attribute of the data it perceives.
+        attribute: which attribute of the data it perceives; empty where no image is labelled for it.
         classes: for every class of the attribute the symbol it stands for; empty where names and symbols agree.
         encoder: ``conv``, ``mlp``, ``torchvision:NAME``, ``timm:NAME``, ``package.module:factory``; or the folder of a
             pretraining, an exported encoder's FILE.safetensors or its folder, which stand for that encoder with its

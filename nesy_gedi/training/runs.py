@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,14 @@ from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.files import write_json, write_text
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.checkpoints import CheckpointFolder
-from nesy_gedi.training.environment import describe_environment
+from nesy_gedi.training.environment import describe_environment, read_shape, read_shapes
+from nesy_gedi.training.folders import make_folder
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
 from nesy_gedi.training.recipe import Recipe, load_recipe
 from nesy_gedi.training.recipe_files import write_recipe
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _RESTORE = "restore the file, or train again"
 
@@ -79,14 +80,15 @@ class RunFolder:
 
     def image_shape(self) -> tuple[int, ...]:
         """(channels, height, width) of the images that the networks take; (d,) of points."""
+        return self._read("image_shape", lambda environment: read_shape(environment["image_shape"]))
+
+    def _read(self, key: str, read: Callable[[dict[str, Any]], T]) -> T:
+        environment = self.environment()
         try:
-            shape = tuple(int(size) for size in self.environment()["image_shape"])
-            if len(shape) not in (1, 3) or min(shape) < 1:
-                raise ValueError(f"{shape} is the shape of no image or point")
-            return shape
+            return read(environment)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"environment.json is damaged: image_shape: {error}", where=str(self.path), hint=_RESTORE
+                f"environment.json is damaged: {key}: {error}", where=str(self.path), hint=_RESTORE
             ) from error
 
     def data_dir(self) -> Path | None:
@@ -170,6 +172,16 @@ class ProgramRun(RunFolder):
     def assignment_file(self) -> Path:
         """Which symbol each cluster stands for, where networks begin as clusters."""
         return self.path / "assignment.json"
+
+    def image_shapes(self, arguments: Mapping[str, int]) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """The shape of each input of each network.
+
+        Args:
+            arguments: network -> how many inputs it has.
+        """
+        if "image_shapes" not in self.environment():  # an older run, whose networks look at the same images
+            return {name: (self.image_shape(),) * count for name, count in arguments.items()}
+        return self._read("image_shapes", lambda environment: read_shapes(environment["image_shapes"], arguments))
 
     def recipe(self) -> Recipe:
         """The effective recipe.
@@ -311,10 +323,18 @@ def create_run(
     data_dir: Path | None,
     device: str,
     shape: tuple[int, ...],
+    shapes: Mapping[str, tuple[tuple[int, ...], ...]] | None = None,
+    images: Mapping[str, Any] | None = None,
     processes: int = 1,
     force: bool = False,
 ) -> ProgramRun:
-    """Make the folder of a program's run, complete or not at all. Raises as :func:`_create`."""
+    """Make the folder of a program's run, complete or not at all. Raises as :func:`make_folder`.
+
+    Args:
+        shape: of the images.
+        shapes: network -> the shape of each of its inputs.
+        images: what is known of data that was in memory; None where a recipe names it.
+    """
 
     def fill(staged: Path) -> None:
         run = ProgramRun(staged)
@@ -323,9 +343,11 @@ def create_run(
         # As it reads back: a text file's line ends are not always those of the program in memory.
         stored = Program.load(run.program_file, trusted=program.trusted)
         about = {"program": program.source.name, "trusted": program.trusted, "program_sha256": stored.fingerprint}
-        write_json(run.environment_file, about | describe_environment(data_dir, device, shape, processes))
+        if images is not None:
+            about["images"] = dict(images)
+        write_json(run.environment_file, about | describe_environment(data_dir, device, shape, processes, shapes))
 
-    _create(path, fill, force)
+    make_folder(path, fill, force, _refuse_what_is_no_run)
     return ProgramRun(path)
 
 
@@ -338,46 +360,15 @@ def create_pretraining(
     shape: tuple[int, ...],
     force: bool = False,
 ) -> PretrainingRun:
-    """Make the folder of a pretraining, complete or not at all. Raises as :func:`_create`."""
+    """Make the folder of a pretraining, complete or not at all. Raises as :func:`make_folder`."""
 
     def fill(staged: Path) -> None:
         run = PretrainingRun(staged)
         write_text(run.recipe_file, write_recipe(recipe))
         write_json(run.environment_file, {"kind": PRETRAINING, **describe_environment(data_dir, device, shape)})
 
-    _create(path, fill, force)
+    make_folder(path, fill, force, _refuse_what_is_no_run)
     return PretrainingRun(path)
-
-
-def _create(path: Path, fill: Callable[[Path], None], force: bool) -> None:
-    """Make a run folder, complete or not at all.
-
-    Raises:
-        RunError: the folder exists and ``force`` is off or it holds something else than a run, or it cannot be written.
-    """
-    place = path.resolve()  # a link to a run, or ".", stands for the folder itself
-    part = place.with_name(f".{place.name}.part")
-    try:
-        if place.exists():
-            if not force:
-                raise RunError(
-                    "the folder exists", where=str(path), hint="choose another --out, or replace it with --force"
-                )
-            if any(place.iterdir()) if place.is_dir() else True:
-                _refuse_what_is_no_run(path)
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        fill(part)
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(part, place)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise RunError(
-            f"cannot make the run folder: {error.strerror or error}",
-            where=str(path),
-            hint="choose a folder you can write: --out",
-        ) from error
 
 
 def _refuse_what_is_no_run(path: Path) -> None:

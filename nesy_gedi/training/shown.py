@@ -15,6 +15,7 @@ from nesy_gedi.concepts.map_counting import number_in_words
 from nesy_gedi.concepts.misreadings import ShownTuples, Symbols, tuples_over
 from nesy_gedi.concepts.shortcuts import list_optimal_maps
 from nesy_gedi.data import Queries
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import AnswerError, DataError, RecipeError, UsageError
 from nesy_gedi.training.labels import told_symbols
 from nesy_gedi.training.support import OUTSIDE_SEED, OUTSIDE_TUPLES, read_tuple
@@ -55,14 +56,30 @@ def sharing_images(task: Task) -> tuple[tuple[str, ...], ...]:
 
 
 def shown_by_queries(task: Task, queries: Queries, origin: str = "its queries") -> Shown:
-    """The true symbols that queries show, and the values that are given with them."""
+    """The true symbols that queries show, and the values that are given with them.
+
+    Raises:
+        DataError: the symbols are not known: nobody has labelled some of the images, or a network looks at several inputs.
+    """
     truth = {name: task.symbols(name, queries.images) for name in task.networks}
     symbols = {
         (item.network, *item.slots): truth[item.network][queries.index[:, task.slots.index(item.slots[0])]]
         for item in task.seen
     }
+    for (name, *_), known in symbols.items():
+        if bool((known == UNKNOWN).any()):
+            raise DataError(
+                f"what the queries should show {name} is not known: nobody has labelled all their images",
+                where=task.recipe.data.source,
+                hint="name the tuples that training shows, one a line: --support FILE",
+            )
     given = {(item.network, *item.slots): queries.observed[:, k] for k, item in enumerate(task.observed)}
     return Shown(symbols, given, origin)
+
+
+def knows_symbols(task: Task, queries: Queries) -> bool:
+    """Whether it is known of all that networks see in queries what it is."""
+    return all(bool((task.truth(name, queries) != UNKNOWN).all()) for name in task.networks)
 
 
 def shown_by_recipe(task: Task) -> Shown:
@@ -136,7 +153,10 @@ def shown_in_file(task: Task, path: Path) -> Shown:
 
 
 def foretell(task: Task, queries: Queries) -> str | None:
-    """How many readings of the symbols would fit the training answers, in a line; None where that takes long to find."""
+    """How many readings of the symbols would fit the training answers, in a line; None where that takes long to find, or nobody
+    knows what the training images show."""
+    if not knows_symbols(task, queries):
+        return None
     shown = shown_by_queries(task, queries).tuples(task)
     found = list_optimal_maps(shown, seconds=CHEAP_SECONDS, limit=1)
     if not found.exact:

@@ -1,4 +1,5 @@
-"""Queries for training, validation and test: over all tuples of images, or balanced over the tuples of a support."""
+"""Queries for training, validation and test: as the data gives them; or drawn, over all tuples of images or balanced over
+the tuples of a support."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from nesy_gedi.data import ImageSet, ImageSplits, Outside, Queries, draw_kinds, draw_tuples, split_validation
 from nesy_gedi.errors import DataError, RecipeError
+from nesy_gedi.training.given_queries import given_test, read_given
 from nesy_gedi.training.support import OUTSIDE_SEED, has_seen_answer, outside_tuples
 
 if TYPE_CHECKING:
@@ -30,21 +32,30 @@ OUTSIDE_QUERIES = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Queries for training, for choosing the best checkpoint, and for the final figures; no two share an image."""
+    """Queries for training, for choosing the best checkpoint, and for the final figures. No two share an image, unless they
+    are given with the data.
+
+    Attributes:
+        given: the answers come with the data; else the program has computed them.
+    """
 
     train: Queries
     validation: Queries
     test: Queries
+    given: bool = False
 
     @property
     def pool(self) -> ImageSet:
-        """All training images of the domains that are not held out for validation, in queries or not."""
+        """All training images of the domains that are not held out for validation, in queries or not; with given queries all
+        training images."""
         return self.train.images
 
 
 def draw_splits(task: Task, images: ImageSplits) -> Splits:
     """Training, validation and test queries. Raises as :func:`draw_test`, and RecipeError as ``Task.symbol_map``."""
     what, seed = task.recipe.data, task.recipe.seed
+    if images.given is not None:
+        return Splits(*read_given(task, images, images.given, seed), given=True)
     pool = task.usable(images.train)
     if task.support is None:
         width = len(task.slots)
@@ -71,7 +82,8 @@ def draw_splits(task: Task, images: ImageSplits) -> Splits:
 
 
 def draw_further(task: Task, train: Queries) -> Queries:
-    """Queries over the images of the training queries, as many as use no image twice, whose answers could be asked for."""
+    """Queries over the images of the training queries, as many as use no image twice, whose answers could be asked for;
+    raises DataError where the program cannot compute them."""
     what, images = task.recipe, train.images
     if task.support is None:
         return task.label(images, draw_tuples(len(images), len(task.slots), 0, what.seed), what.seed)
@@ -85,6 +97,8 @@ def draw_test(task: Task, images: ImageSplits) -> Queries:
         DataError: the images are too few.
         AnswerError: the program derives no answer for some tuple.
     """
+    if images.given is not None:
+        return given_test(task, images, images.given)
     what, test = task.recipe.data, task.usable(images.test)
     if task.support is None:
         return task.label(test, draw_tuples(len(test), len(task.slots), what.test, TEST_SEED), TEST_SEED)

@@ -12,11 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nesy_gedi.data import ImageSet, ImageSplits
+from nesy_gedi.data import ImageSet, ImageSplits, Labels
+from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.data.neighbours import nearest_neighbours
 from nesy_gedi.data.views import Augmentation, augment
 from nesy_gedi.errors import DataError, RecipeError, RunError
-from nesy_gedi.metrics.clustering import matched_accuracy
+from nesy_gedi.metrics.clustering import CLUSTERING_METRICS, clustering_metrics, matched_accuracy
 from nesy_gedi.metrics.collapse import diagnose
 from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.batches import in_batches
@@ -32,6 +33,12 @@ PROBE = 1000
 
 PROBE_NEIGHBOURS = 10
 """Neighbours whose agreement is measured."""
+
+
+def labels_of(images: ImageSet, attribute: str) -> Labels | None:
+    """What an attribute says of images; None where nobody has labelled one."""
+    labels = images.labels.get(attribute)
+    return labels if labels is not None and bool((labels.index != UNKNOWN).any()) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +62,23 @@ class Setting:
 
     @property
     def classes(self) -> int:
-        return len(self.images.train.labels[self.recipe.data.attribute].classes)
+        """How many classes there are; where nobody has labelled the images, the clusters that are looked for."""
+        labels = labels_of(self.images.train, self.recipe.data.attribute)
+        return len(labels.classes) if labels else list(self.recipe.active_stages().values())[-1].clusters
 
-    def truth(self, images: ImageSet) -> Tensor:
-        return images.labels[self.recipe.data.attribute].index
+    def truth(self, images: ImageSet) -> Tensor | None:
+        """The class of each image, (n,) int64, ``UNKNOWN`` where nobody has told it; None where it is told of none."""
+        labels = labels_of(images, self.recipe.data.attribute)
+        return None if labels is None else labels.index
+
+    def compare(self, images: ImageSet, clusters: Tensor, count: int) -> dict[str, float | None]:
+        """All of ``CLUSTERING_METRICS`` of the ``clusters`` (n,) of images, of which there are ``count``, over those whose class
+        is known; None each where none is."""
+        truth = self.truth(images)
+        if truth is None:
+            return dict.fromkeys(metric.key for metric in CLUSTERING_METRICS)
+        known = truth != UNKNOWN
+        return dict(clustering_metrics(truth[known], clusters[known], self.classes, count))
 
 
 class Stage(Work):
@@ -195,8 +215,11 @@ class Stage(Work):
         except DataError as error:
             raise Diverged(error.message, where=error.where, hint=f"lower {self.section}.learning_rate") from error
         if log_p is not None and log_p.shape[1] == self.setting.classes:
-            truth = self.setting.truth(self.setting.images.train)[self.probe]
-            line["aligned_accuracy"] = matched_accuracy(truth, log_p.argmax(1), *[self.setting.classes] * 2)
+            truth = self.setting.truth(self.setting.images.train)
+            known = None if truth is None else truth[self.probe] != UNKNOWN
+            if truth is not None and known is not None and bool(known.any()):
+                probe, clusters = truth[self.probe][known], log_p.argmax(1).cpu()[known]
+                line["aligned_accuracy"] = matched_accuracy(probe, clusters, *[self.setting.classes] * 2)
         line["collapse"] = collapse
         warnings = collapse_warnings(collapse, self.setting.classes)
         line["warnings"] = [warning.sentence for warning in warnings]

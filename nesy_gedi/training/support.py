@@ -111,7 +111,7 @@ def read_tuple(task: Task, text: str) -> tuple[int, ...]:
         RecipeError: too few or too many, or a symbol that is none.
     """
     names = SYMBOL.findall(text)
-    expected = [f"{concept.network}({concept.slots[0]})" for concept in task.concepts]
+    expected = [f"{concept.network}({', '.join(concept.slots)})" for concept in task.concepts]
     if len(names) != len(expected):
         raise RecipeError(
             f'"{text}" has {len(names)} symbols; a tuple has {len(expected)}: {", ".join(expected)}',

@@ -122,6 +122,7 @@ def _pretrained(inputs: AssignmentInputs, run: ProgramRun, network: str, attempt
     try:
         found = pretrain(
             recipe,
+            inputs.images,
             data_dir=inputs.data_dir,
             device=inputs.device,
             out=None if begun else folder,

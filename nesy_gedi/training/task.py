@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.data import ImageSet, ImageSplits, Queries
-from nesy_gedi.errors import AnswerError, RecipeError, did_you_mean
+from nesy_gedi.data.image_sets import UNKNOWN
+from nesy_gedi.errors import AnswerError, DataError, RecipeError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.logic.distributions import NeuralInput
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.networks.encoders import BUNDLED
@@ -100,13 +102,20 @@ class Task:
             validate=False,
         )
         for item in self.reasoner.inputs:
-            if len(item.slots) != 1 or item.slots[0] not in self.reasoner.form.slots:
+            if not set(item.slots) <= set(self.reasoner.form.slots):
                 raise RecipeError(
-                    f"network {item.network} reads {', '.join(item.slots)}; training supports one image slot a call",
+                    f"network {item.network} reads {', '.join(item.slots)}; what it reads must be inputs of the query",
                     where=recipe.query,
-                    hint="give each network one variable of the query form",
+                    hint="give each network variables of the query form",
                 )
         self.observed = tuple(item for item in self.reasoner.inputs if self.network(item.network).observed)
+        for item in self.observed:
+            if len(item.slots) > 1:
+                raise RecipeError(
+                    f"{item.network} reads {' and '.join(item.slots)}: its values are not those of one variable",
+                    where=f"networks.{item.network}.observed",
+                    hint="let it read one variable, or leave observed out",
+                )
         self.seen = tuple(item for item in self.reasoner.inputs if item not in self.observed)
         if not self.seen:
             hint = "ask about an image that a network reads, whose observed is false"
@@ -119,10 +128,15 @@ class Task:
                     where=program.source.name,
                     hint=f"rename it in the program, for example to {name.replace('.', '_')}_net",
                 )
-        used = {item.slots[0] for item in self.seen}
+        used = {slot for item in self.seen for slot in item.slots}
         self.slots = tuple(slot for slot in self.reasoner.form.slots if slot in used)
         order = list(program.networks)
-        self.concepts = tuple(sorted(self.seen, key=lambda c: (self.slots.index(c.slots[0]), order.index(c.network))))
+
+        def place(concept: NeuralInput) -> tuple[int, int, list[int]]:
+            columns = [self.slots.index(slot) for slot in concept.slots]
+            return columns[0], order.index(concept.network), columns
+
+        self.concepts = tuple(sorted(self.seen, key=place))
         self.support = read_support(self)
 
     def with_recipe(self, recipe: Recipe) -> Task:
@@ -142,14 +156,23 @@ class Task:
 
     def networks_of(self, slot: str) -> tuple[str, ...]:
         """The networks that look at a slot, in the program's order."""
-        return tuple(concept.network for concept in self.concepts if concept.slots[0] == slot)
+        return tuple(dict.fromkeys(concept.network for concept in self.concepts if slot in concept.slots))
 
-    def columns(self, network: str) -> list[int]:
-        """The columns of ``Queries.index`` that ``network`` looks at."""
-        return [self.slots.index(item.slots[0]) for item in self.seen if item.network == network]
+    def arguments(self, network: str) -> int:
+        """How many inputs ``network`` looks at together: one, of most."""
+        return next(len(item.slots) for item in self.seen if item.network == network)
 
-    def symbol_map(self, network: str, images: ImageSet) -> SymbolMap:
-        """How the classes of the data name the symbols of ``network``.
+    def columns(self, network: str, argument: int = 0) -> list[int]:
+        """The columns of ``Queries.index`` that ``network`` looks at.
+
+        Args:
+            argument: which of its inputs, where it has several.
+        """
+        return [self.slots.index(item.slots[argument]) for item in self.seen if item.network == network]
+
+    def symbol_map(self, network: str, images: ImageSet) -> SymbolMap | None:
+        """How the classes of the data name the symbols of ``network``; None where nobody has labelled an image for it: there
+        are no classes, the recipe names no attribute, or it looks at several inputs together.
 
         Raises:
             RecipeError: the attribute does not exist, or classes and domain have nothing in common.
@@ -157,13 +180,19 @@ class Task:
         what = self.network(network)
         domain = self.program.networks[network]
         where = f"networks.{network}"
+        if not images.labels or not what.attribute or self.arguments(network) > 1:
+            return None
         if what.attribute not in images.labels:
             raise RecipeError(
                 f"the images have no attribute {what.attribute}",
                 where=where,
-                hint=did_you_mean(what.attribute, images.labels),
+                hint=did_you_mean(what.attribute, images.labels)
+                + '; attribute = "" says that no image is labelled for this network',
             )
-        classes = images.labels[what.attribute].classes
+        labels = images.labels[what.attribute]
+        classes = labels.classes
+        if not bool((labels.index != UNKNOWN).any()):
+            return None
         names = what.classes or classes
         if len(names) != len(classes):
             raise RecipeError(
@@ -178,7 +207,7 @@ class Task:
                 f"{wrong} is not in the domain", where=f"{where}.classes", hint=did_you_mean(wrong, domain)
             )
         missing = [symbol for k, symbol in enumerate(domain) if k not in symbols.tolist()]
-        if missing:
+        if missing and not bool((labels.index == UNKNOWN).any()):  # else those may be among images without a label
             raise RecipeError(
                 f"no class of {what.attribute} is the symbol {missing[0]}",
                 where=where,
@@ -187,9 +216,17 @@ class Task:
         return SymbolMap(what.attribute, symbols)
 
     def symbols(self, network: str, images: ImageSet) -> Tensor:
-        """The true symbol of every image for ``network``, (n,) int64; -1 outside the domain."""
+        """The true symbol of every image for ``network``, (n,) int64; ``UNKNOWN`` of images that nobody has labelled, or whose
+        class is outside the domain."""
         mapped = self.symbol_map(network, images)
-        return mapped.symbol[images.labels[mapped.attribute].index]
+        if mapped is None:
+            return torch.full((len(images),), UNKNOWN)
+        index = images.labels[mapped.attribute].index
+        return mapped.symbol[index.clamp_min(0)].masked_fill(index == UNKNOWN, UNKNOWN)
+
+    def truth(self, network: str, queries: Queries) -> Tensor:
+        """The true symbol of all that ``network`` sees in queries, (n, inputs of that network) int64; ``UNKNOWN`` likewise."""
+        return self.symbols(network, queries.images)[queries.index[:, self.columns(network)]]
 
     def observe(self, log_p: Mapping[str, Tensor], observed: Tensor) -> dict[object, Tensor]:
         """The reasoner's inputs: what networks perceive, and the observed values as one-hot log-probabilities.
@@ -200,8 +237,8 @@ class Task:
         """
         inputs: dict[object, Tensor] = {}
         for name, block in log_p.items():
-            slots = [item.slots[0] for item in self.seen if item.network == name]
-            inputs.update({(name, slot): block[:, k] for k, slot in enumerate(slots)})
+            slots = [item.slots for item in self.seen if item.network == name]
+            inputs.update({(name, *each): block[:, k] for k, each in enumerate(slots)})
         like = next(iter(log_p.values()))
         for k, item in enumerate(self.observed):
             inputs[item.network, *item.slots] = one_hot_log(
@@ -276,7 +313,7 @@ class Task:
     def spell(self, symbols: Sequence[int]) -> str:
         """What a tuple of symbols, one for each of ``concepts``, says."""
         named = zip(self.concepts, symbols, strict=True)
-        return ", ".join(f"{concept.network}({concept.slots[0]}) = {concept.domain[k]}" for concept, k in named)
+        return ", ".join(f"{c.network}({', '.join(c.slots)}) = {c.domain[k]}" for c, k in named)
 
     def derive(self, symbols: Tensor, seed: int) -> Derived:
         """What the program derives from true symbols.
@@ -315,7 +352,19 @@ class Task:
         return log_p
 
     def usable(self, images: ImageSet) -> ImageSet:
-        """The images whose symbols all lie in the domains (a program over 0..4 leaves the other digits out)."""
+        """The images whose symbols are all known and in the domains (a program over 0..4 leaves the other digits out).
+
+        Raises:
+            DataError: there is none, since nobody has labelled them: the program cannot answer queries about them.
+        """
+        for name in self.networks:
+            if self.symbol_map(name, images) is None:
+                why = "no image is labelled" if self.arguments(name) == 1 else "it looks at several inputs together"
+                raise DataError(
+                    f"the program cannot answer queries about what {name} should see: {why}",
+                    where=self.recipe.data.source,
+                    hint="give the answers with the data: a CSV table of inputs and their answer a row",
+                )
         keep = torch.ones(len(images), dtype=torch.bool)
         for name in self.networks:
             keep &= self.symbols(name, images) >= 0

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from nesy_gedi.data import ImageSplits, Queries, absolute_source, load_images
-from nesy_gedi.errors import Interrupted, RunError
+from nesy_gedi.errors import Interrupted, RunError, UsageError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.adoption import adopt_pretrained, names_python, refuse_to_replace_weights
@@ -22,18 +22,20 @@ from nesy_gedi.training.asking import with_asked
 from nesy_gedi.training.assigning import AssignmentInputs
 from nesy_gedi.training.assignment_record import AssignmentRecord, read_record
 from nesy_gedi.training.clock import Clock
+from nesy_gedi.training.data_in_memory import IN_MEMORY, described, in_memory, refuse_missing, refuse_other
 from nesy_gedi.training.devices import choose_device, make_fabric
+from nesy_gedi.training.documents import facts_of, result_of, times_of
 from nesy_gedi.training.ensembles import measure_run
 from nesy_gedi.training.fitting import answer_work, check_shared, fit_task, place_on
 from nesy_gedi.training.following import follow, lead
 from nesy_gedi.training.labels import read_labels
 from nesy_gedi.training.launching import start
 from nesy_gedi.training.loop import Listener
-from nesy_gedi.training.perceptions import make_perceptions, notes_of
+from nesy_gedi.training.perceptions import inputs_of, make_perceptions, notes_of, shapes_of
 from nesy_gedi.training.planning import plan, with_absolute_paths
 from nesy_gedi.training.processes import ALONE, Processes
 from nesy_gedi.training.prototypes import begin_as_prototypes
-from nesy_gedi.training.recipe import FROM_CLUSTERS, SECTIONS, NetworkRecipe, Recipe
+from nesy_gedi.training.recipe import FROM_CLUSTERS, NetworkRecipe, Recipe
 from nesy_gedi.training.recipe_files import write_recipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, is_pretraining, open_run
 from nesy_gedi.training.shown import foretell
@@ -71,6 +73,7 @@ class Trained:
 def train(
     program: Program,
     recipe: Recipe,
+    images: ImageSplits | None = None,
     *,
     data_dir: str | Path | None = None,
     download: bool = False,
@@ -91,6 +94,8 @@ def train(
     Args:
         program: the program.
         recipe: what to train; see :func:`~nesy_gedi.training.recipe.load_recipe`.
+        images: data in memory, in place of what the recipe's ``data.source`` names. Who continues or measures the run has
+            to give it once more.
         data_dir: where data sets are; else ``$NESY_GEDI_DATA``, else the user's cache.
         download: fetch a missing data set.
         device: ``auto | cpu | cuda | cuda:N | mps``.
@@ -106,7 +111,11 @@ def train(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
-    given = _Given(device, data_dir, download, out, force, resume, trusted_encoders)
+    given = _Given(images, device, data_dir, download, out, force, resume, trusted_encoders)
+    if images is not None and devices > 1:
+        raise UsageError(
+            "data in memory is in this process alone, not in several", where="devices", hint="leave devices out"
+        )
     if recipe.method != "auto":  # which is known when it is planned
         check_shared(recipe.method, devices)
     with start(devices, device) as processes:
@@ -129,6 +138,7 @@ def train(
 class _Given(NamedTuple):
     """What :func:`train` is given beside a program and a recipe."""
 
+    images: ImageSplits | None
     device: str
     data_dir: str | Path | None
     download: bool
@@ -148,20 +158,23 @@ def _train(
 ) -> Trained:
     """What the first process does, or the only one; see :func:`train`."""
     started = time.perf_counter()
-    recipe = with_absolute_paths(adopt_pretrained(recipe))
+    recipe = in_memory(with_absolute_paths(adopt_pretrained(recipe)), given.images)
     chosen = choose_device(given.device)
     run = None if given.resume is None else _own_run(Path(given.resume), program)
     data_dir, trusted_encoders = given.data_dir, given.trusted_encoders
     folder = Path(data_dir) if data_dir is not None else run.data_dir() if run is not None else None
-    task, images, splits = _planned(program, recipe, folder, given.download)
+    task, images, splits = _planned(program, recipe, given.images, folder, given.download)
     check_shared(task.recipe.method, processes.count)
     if run is not None and run.recipe() != task.recipe:
         raise _another("recipe", run)
+    if run is not None and given.images is not None:
+        refuse_other(images, run.environment().get("images"), str(run.path))
     finished = (run.result() or {}) if run is not None else {}
     labelled = {} if "metrics" in finished else read_labels(task, splits.pool)
     # A checkpoint brings everything back: what was pretrained is not needed any more.
-    fresh = None if run is not None and run.checkpoints.has("last") else images.train.images
-    networks = make_perceptions(task, images.train.shape, fresh, trusted=trusted_encoders)
+    inputs = inputs_of(task, images.train, splits.train.index)
+    fresh = None if run is not None and run.checkpoints.has("last") else inputs
+    networks = make_perceptions(task, shapes_of(inputs), fresh, trusted=trusted_encoders)
     if fresh is not None and labelled:
         begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision, processes)
@@ -185,6 +198,8 @@ def _train(
             data_dir=folder,
             device=chosen,
             shape=images.train.shape,
+            shapes=shapes_of(inputs),
+            images=None if given.images is None else described(images),
             processes=processes.count,
             force=given.force,
         )
@@ -196,14 +211,14 @@ def _train(
     set_up = time.perf_counter() - started
     try:
         if task.recipe.method in FROM_CLUSTERS:
-            inputs = AssignmentInputs(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop)
-            found = learn_symbols(inputs, run)
+            what = AssignmentInputs(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop, images)
+            found = learn_symbols(what, run)
             splits = with_asked(task, splits, found.asked)
             if fresh is not None:
-                begin_from(inputs, found, run, networks)
+                begin_from(what, found, run, networks)
         lead(processes, run, task, data_dir=folder, device=chosen, trusted_encoders=trusted_encoders)
         wrapped = place_on(fabric, task, networks)
-        listener.started(_facts(task, splits, chosen))
+        listener.started(facts_of(task, splits, chosen))
         seconds, best_epoch = fit_task(task, wrapped, splits, labelled, fabric, run, listener, stop)
     except BaseException as error:  # Ctrl-C too
         if new and not isinstance(error, Interrupted) and not _has_begun(run):
@@ -213,11 +228,11 @@ def _train(
         listener.finished()
     fitted = time.perf_counter()
     restore_model(task, wrapped, run.checkpoints.load_final().model)
-    document = _document(task, run, chosen, measure_run(task, wrapped, splits.test, fabric), best_epoch)
+    document = result_of(task, run, images, chosen, measure_run(task, wrapped, splits.test, fabric), best_epoch)
     measuring = time.perf_counter() - fitted
     spent = {} if found is None else dict(found.time)
     total = set_up + sum(spent.values()) + sum(seconds.values()) + measuring
-    document["time"] = _times(task, total, seconds) | spent
+    document["time"] = times_of(task, total, seconds) | spent
     if found is not None:
         document["assignment"] = found.in_result()
         document["pretraining"] = dict(found.pretraining)
@@ -227,11 +242,13 @@ def _train(
 
 
 def _planned(
-    program: Program, recipe: Recipe, data_dir: Path | None, download: bool
+    program: Program, recipe: Recipe, images: ImageSplits | None, data_dir: Path | None, download: bool
 ) -> tuple[Task, ImageSplits, Splits]:
-    """A task whose recipe leaves nothing open, with its images and queries."""
+    """A task whose recipe leaves nothing open, with its images - those in memory, where there are some - and queries."""
     task = Task(program, recipe, cache=GroundingCache())
-    images = load_images(recipe.data.source, data_dir=data_dir, download=download, options=recipe.data.options())
+    if images is None:
+        refuse_missing(recipe.data.source, program.source.name)
+        images = load_images(recipe.data.source, data_dir=data_dir, download=download, options=recipe.data.options())
     splits = task.queries(images)
     return task.with_recipe(plan(task, splits)), images, splits
 
@@ -250,6 +267,7 @@ def _has_begun(run: ProgramRun) -> bool:
 
 def evaluate(
     path: str | Path,
+    images: ImageSplits | None = None,
     *,
     source: str | None = None,
     data_dir: str | Path | None = None,
@@ -263,6 +281,7 @@ def evaluate(
 
     Args:
         path: the run folder.
+        images: data in memory, in place of the run's.
         source: data set in place of the run's.
         encoders: network -> encoder in place of the run's; naming it again lets its Python be imported.
         engine: what evaluates the circuit, in place of the run's.
@@ -278,6 +297,10 @@ def evaluate(
     program, recipe = run.program(trusted=trusted), run.recipe()
     if source is not None and (other := absolute_source(source)) != recipe.data.source:
         recipe = replace(recipe, data=replace(recipe.data, source=other, test=0))
+    if images is None:
+        refuse_missing(recipe.data.source, str(path))
+    elif recipe.data.source != IN_MEMORY:
+        recipe = in_memory(replace(recipe, data=replace(recipe.data, test=0)), images)
     for name, spec in (encoders or {}).items():
         own = recipe.networks.get(name, NetworkRecipe())
         recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
@@ -288,17 +311,19 @@ def evaluate(
     checkpoint = run.checkpoints.load_final()
     named = (name for name, spec in (encoders or {}).items() if names_python(spec))
     allowed = tuple(program.networks) if trusted else tuple(named)
-    networks = make_perceptions(task, run.image_shape(), trusted=allowed)
-    where = Path(data_dir) if data_dir is not None else run.data_dir()
-    images = load_images(recipe.data.source, data_dir=where, download=download, options=recipe.data.options())
+    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
+    networks = make_perceptions(task, shapes, trusted=allowed)
+    if images is None:
+        where = Path(data_dir) if data_dir is not None else run.data_dir()
+        images = load_images(recipe.data.source, data_dir=where, download=download, options=recipe.data.options())
     queries = task.test_queries(images)
     wrapped = place_on(fabric, task, networks)
     restore_model(task, wrapped, checkpoint.model)
     clock = Clock(fabric.device)
     metrics = measure_run(task, wrapped, queries, fabric, clock)
     kept = int(checkpoint.state.get("best_epoch") or checkpoint.state.get("epoch", 0))
-    document = _document(task, run, chosen, metrics, kept)
-    document["time"] = _times(task, time.perf_counter() - started, clock.seconds)
+    document = result_of(task, run, images, chosen, metrics, kept)
+    document["time"] = times_of(task, time.perf_counter() - started, clock.seconds)
     return Trained(
         run, task, networks.eval(), queries, document, cache(lambda: _as_trained(task, task.queries(images), run))
     )
@@ -307,22 +332,25 @@ def evaluate(
 def dry_run(
     program: Program,
     recipe: Recipe,
+    images: ImageSplits | None = None,
     *,
     data_dir: Path | None = None,
     download: bool = False,
     device: str = "auto",
     trusted_encoders: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Do everything that training does up to and including one step on answers; pretrain and write nothing.
+    """Do everything that training does up to and including one step on answers; pretrain and write nothing. Arguments are
+    those of :func:`train`.
 
     Returns:
         Circuit and data sizes, the loss of the first batch in nats, and the effective recipe as TOML.
     """
     chosen = choose_device(device)
-    recipe = with_absolute_paths(adopt_pretrained(recipe))
-    task, images, splits = _planned(program, recipe, data_dir, download)
+    recipe = in_memory(with_absolute_paths(adopt_pretrained(recipe)), images)
+    task, images, splits = _planned(program, recipe, images, data_dir, download)
     labelled = read_labels(task, splits.pool)
-    networks = make_perceptions(task, images.train.shape, images.train.images, trusted=trusted_encoders)
+    inputs = inputs_of(task, images.train, splits.train.index)
+    networks = make_perceptions(task, shapes_of(inputs), inputs, trusted=trusted_encoders)
     begin_as_prototypes(task, networks, labelled)
     fabric = make_fabric(chosen, recipe.training.precision)
     wrapped = place_on(fabric, task, networks)
@@ -331,7 +359,7 @@ def dry_run(
     rows = torch.arange(min(recipe.training.batch_size, len(splits.train)))
     loss = float(work.step(rows, optimizer, fabric, Clock(), 0.0)["loss"])
     notes = notes_of(networks)
-    document = {"version": VERSION, **_facts(task, splits, chosen), "first_loss": loss}
+    document = {"version": VERSION, **facts_of(task, splits, chosen), "first_loss": loss}
     return {**document, **({"encoders": notes} if notes else {}), "recipe": write_recipe(task.recipe)}
 
 
@@ -349,48 +377,3 @@ def _another(what: str, run: ProgramRun) -> RunError:
         where=str(run.path),
         hint="continue with the run's own, or start a new run",
     )
-
-
-def _document(task: Task, run: ProgramRun, device: str, metrics: dict[str, Any], best_epoch: int) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        # As it was named when training began, not the copy in the run folder.
-        "program": run.environment().get("program", task.program.source.name),
-        "run": str(run.path),
-        "seed": task.recipe.seed,
-        "method": task.recipe.method,
-        "data": task.recipe.data.source,
-        "metrics": metrics,
-        "device": device,
-        "best_epoch": best_epoch,
-        "learned": task.reasoner.learned.probabilities(),
-    }
-
-
-def _times(task: Task, total: float, seconds: Mapping[str, float]) -> dict[str, float]:
-    circuit = task.reasoner.circuit
-    return {
-        "total_s": total,
-        "network_s": seconds.get("network", 0.0),
-        "logic_s": seconds.get("logic", 0.0),
-        "grounding_s": 0.0 if circuit.cached else circuit.ground_s + circuit.compile_s,
-    }
-
-
-def _facts(task: Task, splits: Splits, device: str) -> dict[str, Any]:
-    nodes, edges = task.reasoner.circuit.size()
-    recipe = task.recipe
-    section = SECTIONS.get(recipe.method)
-    return {
-        "device": device,
-        "method": recipe.method,
-        "query": task.reasoner.form.text,
-        "answers": len(task.reasoner.answers),
-        "nodes": nodes,
-        "edges": edges,
-        "circuit": task.reasoner.circuit.method,
-        "train": len(splits.train),
-        "validation": len(splits.validation),
-        "test": len(splits.test),
-        "epochs": getattr(recipe, section).epochs if section else 0,
-    }

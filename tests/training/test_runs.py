@@ -263,7 +263,7 @@ def test_a_run_that_lost_its_program_is_no_pretraining(tmp_path: Path) -> None:
         open_run(run.path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image_shape": [1, 8]}', '{"image_shape": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image_shape": [1, 8, 8, 3]}', '{"image_shape": 3}'])
 def test_a_damaged_environment_is_an_error(tmp_path: Path, content: str) -> None:
     run = create(tmp_path / "run")
     run.environment_file.write_text(content, encoding="utf-8")

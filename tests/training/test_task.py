@@ -321,8 +321,8 @@ def test_attributes_are_checked_where_they_are_used() -> None:
         (ADDITION, replace(SMALL, networks={"digit_net": NetworkRecipe(observed=True)}), "no network perceives"),
         (
             "nn(pair_net, [X, Y], D, [a, b]) :: pair(X, Y, D).\nf(X, Y, D) :- pair(X, Y, D).",
-            Recipe(query="f(X, Y, D)"),
-            "network pair_net reads X, Y; training supports one image slot a call",
+            Recipe(query="f(X, Y, D)", networks={"pair_net": NetworkRecipe(observed=True)}),
+            "pair_net reads X and Y: its values are not those of one variable",
         ),
     ],
 )
