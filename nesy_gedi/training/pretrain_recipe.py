@@ -42,11 +42,11 @@ class PretrainData:
     """
 
     source: str = DataRecipe.source
-    image_shape: tuple[int, ...] = DataRecipe.image_shape
-    skip_unreadable: bool = DataRecipe.skip_unreadable
     attribute: str = "class"
     classes: tuple[str, ...] = ()
     limit: int = 0
+    image_shape: tuple[int, ...] = DataRecipe.image_shape
+    skip_unreadable: bool = DataRecipe.skip_unreadable
 
     def options(self) -> ReadOptions:
         """How files are read."""

@@ -46,7 +46,6 @@ class DataRecipe:
     Attributes:
         source: name of a data set, or the path of a folder of images, of a ``.npz`` file or of a table; relative to the
             current folder.
-        image_shape, skip_unreadable: as in :class:`~nesy_gedi.data.ReadOptions`.
         train: labelled queries; 0 for as many as use no training image twice.
         validation: queries held out of the training images; 0 for a tenth of those images.
         test: queries over the test images; 0 for as many as use no test image twice.
@@ -54,17 +53,18 @@ class DataRecipe:
             ``"SYMBOL SYMBOL"``: slot by slot, for each the networks that read it; empty for all.
         any_order: each tuple stands for all orders of its images.
         outside: test queries over all other tuples; 0 for as many of each as of each in the support.
+        image_shape, skip_unreadable: how files are read, as in :class:`~nesy_gedi.data.ReadOptions`.
     """
 
     source: str = "digits"
-    image_shape: tuple[int, ...] = ()
-    skip_unreadable: bool = False
     train: int = 0
     validation: int = 0
     test: int = 0
     support: tuple[str, ...] = ()
     any_order: bool = False
     outside: int = 0
+    image_shape: tuple[int, ...] = ()
+    skip_unreadable: bool = False
 
     def options(self) -> ReadOptions:
         """How files are read."""

@@ -55,7 +55,15 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         slots = ["X"]
         seed = 7
         engine = "klay"
-        data = { source = "shapes", train = 1, validation = 2, test = 3, support = ["a", "b"], any_order = true, outside = 4 }
+        data.source = "shapes"
+        data.train = 1
+        data.validation = 2
+        data.test = 3
+        data.support = ["a", "b"]
+        data.any_order = true
+        data.outside = 4
+        data.image_shape = [3, 8, 8]
+        data.skip_unreadable = true
         networks.a_net.attribute = "colour"
         networks.a_net.classes = ["x", "y"]
         [networks.b_net]
@@ -76,7 +84,7 @@ def test_all_keys_are_read(tmp_path: Path) -> None:
         "f(X, Y)",
         ("X",),
         7,
-        data=DataRecipe("shapes", 1, 2, 3, ("a", "b"), True, 4),
+        data=DataRecipe("shapes", 1, 2, 3, ("a", "b"), True, 4, (3, 8, 8), True),
         networks={
             "a_net": NetworkRecipe("colour", ("x", "y")),
             "b_net": NetworkRecipe(encoder="m:f", head="none", features=5, output="probabilities", observed=True),
