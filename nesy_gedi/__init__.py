@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
     from nesy_gedi.training.diagnosis import diagnose_encoder
+    from nesy_gedi.training.exporting import Exported, export_run
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
     from nesy_gedi.training.pretraining import pretrain
@@ -53,6 +54,7 @@ _PUBLIC = {
     "DistributionError": "nesy_gedi.errors",
     "EngineError": "nesy_gedi.errors",
     "Explanation": "nesy_gedi.logic.explanations",
+    "Exported": "nesy_gedi.training.exporting",
     "Inspection": "nesy_gedi.reports.inspection",
     "Interrupted": "nesy_gedi.errors",
     "Marginals": "nesy_gedi.logic.marginals",
@@ -78,6 +80,7 @@ _PUBLIC = {
     "count_shortcuts": "nesy_gedi.reports.shortcut_report",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
+    "export_run": "nesy_gedi.training.exporting",
     "find_objective": "nesy_gedi.objectives",
     "inspect_run": "nesy_gedi.reports.inspection",
     "load_perception": "nesy_gedi.training.pretrained",
@@ -98,6 +101,7 @@ __all__ = [
     "DistributionError",
     "EngineError",
     "Explanation",
+    "Exported",
     "Inspection",
     "Interrupted",
     "Marginals",
@@ -123,6 +127,7 @@ __all__ = [
     "count_shortcuts",
     "diagnose_encoder",
     "evaluate",
+    "export_run",
     "find_objective",
     "inspect_run",
     "load_perception",

@@ -22,6 +22,9 @@ TOLERANCE = 1e-5
 BATCH = "n"
 """Name of the dimension that may have any size."""
 
+FEW = 3
+"""Rows of black images that a module is followed with; of one, an exporter would take the number for fixed."""
+
 SKIPPED = "leave ONNX out: --no-onnx"
 """What to do where it cannot be had."""
 
@@ -48,7 +51,7 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], what: str) -> ExportedP
 
     Args:
         module: in evaluation mode; its ``forward`` takes ``*inputs``.
-        inputs: examples, (n, ...) of at least two rows each.
+        inputs: (n, ...) each; their shapes and types are looked at alone.
         what: it is, for errors.
 
     Raises:
@@ -57,9 +60,9 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], what: str) -> ExportedP
     rows = torch.export.Dim(BATCH, min=1)
     try:
         with _quiet(), torch.no_grad():
-            found = torch.export.export(
-                module, tuple(inputs), dynamic_shapes={"inputs": tuple({0: rows} for _ in inputs)}
-            )
+            examples = tuple(each.new_zeros(FEW, *each.shape[1:]) for each in inputs)
+            shapes = {"inputs": tuple({0: rows} for _ in inputs)}
+            found = torch.export.export(module, examples, dynamic_shapes=shapes)
     except Exception as error:  # whatever an encoder of the user's own does
         raise RunError(
             f"{what} cannot be followed by torch.export: {_first_line(error)}",
@@ -68,7 +71,14 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], what: str) -> ExportedP
     for graph_module in found.graph_module.modules():
         for node in graph_module.graph.nodes if isinstance(graph_module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # files of the machine that exported
+    found.example_inputs = None  # nothing but operations and weights is kept
     return found
+
+
+def save_program(program: ExportedProgram, file: Path) -> None:
+    """Write a captured program as ``torch.export.load`` reads it."""
+    with _quiet():
+        torch.export.save(program, file)
 
 
 def write_onnx(
