@@ -52,6 +52,7 @@ class ExportedCircuit(nn.Module):
     """
 
     constants: Tensor
+    ends: Tensor
     roots: Tensor
 
     def __init__(self, reasoner: Reasoner, dtype: torch.dtype = torch.float32) -> None:
@@ -79,9 +80,9 @@ class ExportedCircuit(nn.Module):
         levels: list[_Level] = []
         for number, level in enumerate(blocks):
             place = {row: k for k, row in enumerate(alive)}
-            steps = []
+            steps: list[_Step] = []
             for block in level:
-                names = []
+                names: list[str] = []
                 for column in (block.children, *block.factors):
                     name = f"t{number}_{len(steps)}_{len(names)}"
                     table = torch.tensor([place[row] for row in column.tolist()], dtype=torch.long)
@@ -89,10 +90,10 @@ class ExportedCircuit(nn.Module):
                     names.append(name)
                 steps.append(_Step(block.kind, tuple(names)))
             kept = [row for row in alive if row in needed_later[number + 1]]
-            name = None if len(kept) == len(alive) else f"kept{number}"
-            if name is not None:
-                self.register_buffer(name, torch.tensor([place[row] for row in kept], dtype=torch.long))
-            levels.append(_Level(tuple(steps), name))
+            keeps = None if len(kept) == len(alive) else f"kept{number}"
+            if keeps is not None:
+                self.register_buffer(keeps, torch.tensor([place[row] for row in kept], dtype=torch.long))
+            levels.append(_Level(tuple(steps), keeps))
             alive = [*kept, *(row for block in level for row in range(block.start, block.stop))]
         place = {row: k for k, row in enumerate(alive)}
         self.register_buffer("roots", torch.tensor([place[row] for row in plan.roots.tolist()], dtype=torch.long))

@@ -124,8 +124,7 @@ def _runtime(folder: str, answers: Mapping[str, Any] | None) -> list[str]:
     if answers is None:
         return lines
     fed = [
-        f'    "{each["name"]}": np.zeros([4, *{list(each["shape"][1:])}], np.{each["dtype"]}),'
-        for each in answers["inputs"]
+        f'    "{each["name"]}": np.zeros({(4, *each["shape"][1:])}, np.{each["dtype"]}),' for each in answers["inputs"]
     ]
     return [
         *lines,

@@ -98,7 +98,7 @@ class AnswerNetwork(nn.Module):
                 items = [item for item in self.seen if item.network == name]
                 # All that a network sees goes through it at once.
                 columns = [torch.cat([by_slot[item.slots[k]] for item in items]) for k in range(len(items[0].slots))]
-                log_p = members[member].log_probabilities(*columns)  # type: ignore[index, operator, union-attr]
+                log_p = members[member].log_probabilities(*columns)  # type: ignore[index]
                 parts = log_p.view(len(items), rows, log_p.shape[1])
                 seen |= {(name, *item.slots): parts[k] for k, item in enumerate(items)}
             answers.append(self.circuit(*(seen[item.network, *item.slots] for item in self.circuit.inputs)))

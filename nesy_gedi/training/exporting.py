@@ -205,14 +205,14 @@ def _of_program(
             created_by=_created_by(),
         )
         members = _members(cast("Perception", networks[name]))
-        spec = task.network(name)
+        what = task.network(name)
         subjects[name] = tuple(
             Subject(
                 _folder(name, number if len(members) > 1 else None),
                 f"{name} of {Path(called).stem}" + (f", member {number} of {len(members)}" if len(members) > 1 else ""),
                 perception,
-                spec.encoder,
-                spec,
+                what.encoder,
+                what,
                 known,
             )
             for number, perception in enumerate(members, 1)
