@@ -13,6 +13,7 @@ from nesy_gedi.cli.data import data
 from nesy_gedi.cli.diagnose import diagnose
 from nesy_gedi.cli.doctor import doctor
 from nesy_gedi.cli.evaluate import evaluate
+from nesy_gedi.cli.export import export
 from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.inspect import inspect
 from nesy_gedi.cli.listings import programs
@@ -35,11 +36,12 @@ def commands() -> None:
       nesy-gedi pretrain               learn clusters of digits without a label
       nesy-gedi programs               what else is bundled
       nesy-gedi inspect RUN            what the symbols of a run mean, with pictures
+      nesy-gedi export RUN --to DIR    its encoders and answers, as files that work anywhere
       nesy-gedi shortcuts mnist_half   what a perfect score on its answers may hide
     """
 
 
-for command in (train, pretrain, evaluate, inspect, shortcuts, diagnose, ground, query, programs, data, doctor):
+for command in (train, pretrain, evaluate, export, inspect, shortcuts, diagnose, ground, query, programs, data, doctor):
     commands.add_command(command)
 
 

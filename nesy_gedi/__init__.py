@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
     from nesy_gedi.training.diagnosis import diagnose_encoder
+    from nesy_gedi.training.exporting import Exported, export_run
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
     from nesy_gedi.training.pretraining import pretrain
@@ -56,6 +57,7 @@ _PUBLIC = {
     "DistributionError": "nesy_gedi.errors",
     "EngineError": "nesy_gedi.errors",
     "Explanation": "nesy_gedi.logic.explanations",
+    "Exported": "nesy_gedi.training.exporting",
     "Inspection": "nesy_gedi.reports.inspection",
     "Interrupted": "nesy_gedi.errors",
     "Marginals": "nesy_gedi.logic.marginals",
@@ -81,6 +83,7 @@ _PUBLIC = {
     "count_shortcuts": "nesy_gedi.reports.shortcut_report",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
+    "export_run": "nesy_gedi.training.exporting",
     "find_objective": "nesy_gedi.objectives",
     "from_arrays": "nesy_gedi.data.arrays",
     "from_dataset": "nesy_gedi.data.datasets",
@@ -104,6 +107,7 @@ __all__ = [
     "DistributionError",
     "EngineError",
     "Explanation",
+    "Exported",
     "Inspection",
     "Interrupted",
     "Marginals",
@@ -129,6 +133,7 @@ __all__ = [
     "count_shortcuts",
     "diagnose_encoder",
     "evaluate",
+    "export_run",
     "find_objective",
     "from_arrays",
     "from_dataset",

@@ -297,6 +297,15 @@ class Reasoner(nn.Module):
         blocks += [self.learned(g, dtype) for g in range(len(self.program.parameters))]
         return [*blocks, self._constants], size, dtype
 
+    def plan(self) -> Plan:
+        """The circuit as this package's own engine evaluates it, on the CPU, whatever engine is in use."""
+        return Plan(self._request.circuit.formula, self._request.roots, self._request.row_of, self._request.rows)
+
+    @property
+    def stated(self) -> Tensor:
+        """Log-probabilities that the program states, the last inputs of :meth:`plan`: (constants,) float64."""
+        return self._constants
+
     @property
     def depth(self) -> int:
         """Levels of the circuit: how many steps an evaluation takes one after the other."""
