@@ -16,6 +16,7 @@ from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.inspect import inspect
 from nesy_gedi.cli.listings import data, programs
 from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
+from nesy_gedi.cli.predict import predict
 from nesy_gedi.cli.pretrain import pretrain
 from nesy_gedi.cli.query import query
 from nesy_gedi.cli.shortcuts import shortcuts
@@ -38,7 +39,20 @@ def commands() -> None:
     """
 
 
-for command in (train, pretrain, evaluate, inspect, shortcuts, diagnose, ground, query, programs, data, doctor):
+for command in (
+    train,
+    pretrain,
+    evaluate,
+    predict,
+    inspect,
+    shortcuts,
+    diagnose,
+    ground,
+    query,
+    programs,
+    data,
+    doctor,
+):
     commands.add_command(command)
 
 

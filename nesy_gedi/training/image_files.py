@@ -1,0 +1,223 @@
+"""Answers about image files, which several threads read while networks look at others."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from nesy_gedi.data.decoding import to_pixels
+from nesy_gedi.errors import DataError, NesyGediWarning, UsageError
+from nesy_gedi.training.predictions import SURE, Predictions
+from nesy_gedi.training.predictor import Predictor
+from nesy_gedi.training.query_files import FileQueries
+from nesy_gedi.training.unusual import warning_about
+
+QUERIES_AT_ONCE = 1024
+"""Read and answered together; fewer of large images."""
+
+BYTES_AT_ONCE = 1 << 27
+"""Pixels that are kept at once, before as many again are read."""
+
+READERS = 8
+"""Threads that read files, at most; as many as there are cores where these are fewer."""
+
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+_SKIP = "mend or delete it, or leave out what cannot be read: --skip-unreadable"
+
+
+class Unreadable(NamedTuple):
+    """A query that was left out: its number, its files, and why."""
+
+    number: int
+    files: tuple[Path, ...]
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class FilePredictions:
+    """Answers to some of the queries of files.
+
+    Attributes:
+        numbers: of the queries, in the order of the rows of ``predictions``.
+        files: those of each.
+        predictions: None where all of them were left out.
+        skipped: queries whose images cannot be read.
+    """
+
+    numbers: tuple[int, ...]
+    files: tuple[tuple[Path, ...], ...]
+    predictions: Predictions | None
+    skipped: tuple[Unreadable, ...]
+
+
+@dataclass
+class _Seen:
+    """What was done to images so that networks take them, counted."""
+
+    files: int = 0
+    resized: int = 0
+    grey: int = 0
+    coloured: int = 0
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+    codes: list[torch.Tensor] = field(default_factory=list)
+
+    def warn(self) -> None:
+        """One sentence for each kind."""
+        said = []
+        if self.resized:
+            height, width = min(self.sizes)
+            others = f"of {len(self.sizes)} other sizes, such as" if len(self.sizes) > 1 else "of another size,"
+            said.append(
+                f"{self.resized} of {self.files} images are {others} {width}x{height}: they are stretched to what the "
+                "network takes"
+            )
+        if self.grey:
+            said.append(f"{self.grey} of {self.files} images are coloured, and made grey for the network")
+        if self.coloured:
+            said.append(f"{self.coloured} of {self.files} images are grey, and shown to a network of colours")
+        if (unusual := warning_about(self.codes)) is not None:
+            said.append(unusual)
+        for sentence in said:
+            warnings.warn(sentence, NesyGediWarning, stacklevel=3)
+
+
+class _Pixels(NamedTuple):
+    """An image as the network takes it, the (height, width) that it had, and whether it was grey."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    grey: bool
+
+
+def predict_files(
+    predictor: Predictor,
+    queries: FileQueries,
+    *,
+    given: Mapping[str, str] | None = None,
+    skip_unreadable: bool = False,
+    explain: bool = True,
+    sure: float = SURE,
+) -> Iterator[FilePredictions]:
+    """Answers to queries of files, some at a time: memory does not grow with their number.
+
+    Args:
+        given: values of observed slots, the same for all queries.
+        skip_unreadable: leave out queries with an image that cannot be read.
+
+    Raises:
+        UsageError: a value is given twice, or as :meth:`~nesy_gedi.training.predictor.Predictor.__call__`.
+        DataError: an image that cannot be read; a network that takes no images.
+    """
+    for slot, shape in predictor.shapes.items():
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise DataError(
+                f"slot {slot} takes inputs of shape {shape}, which no image file has",
+                where=predictor.source or None,
+                hint="use Python: nesy_gedi.load_predictor(RUN)({SLOT: tensor})",
+            )
+    if twice := sorted(queries.given.keys() & (given or {})):
+        raise UsageError(
+            f"{twice[0]} is given for all queries and in the table", where="--given", hint="leave one of them out"
+        )
+    shapes = [predictor.shapes[slot] for slot in predictor.slots]
+    weight = sum(channels * height * width for channels, height, width in shapes)
+    size = max(1, min(QUERIES_AT_ONCE, BYTES_AT_ONCE // weight))
+    seen = _Seen()
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        reading: list[tuple[range, dict[tuple[Path, int], Future[_Pixels | str]]]] = []
+        starts = range(0, len(queries), size)
+        try:
+            for start in [*starts, None]:
+                if start is not None:  # the next ones are read while networks look at these
+                    numbers = range(start, min(start + size, len(queries)))
+                    wanted = dict.fromkeys((path, k) for n in numbers for k, path in enumerate(queries.files[n]))
+                    futures = {key: pool.submit(_read, key[0], shapes[key[1]]) for key in wanted}
+                    reading.append((numbers, futures))
+                if len(reading) > 1 or (start is None and reading):
+                    numbers, futures = reading.pop(0)
+                    yield _answer(
+                        predictor, queries, numbers, futures, given or {}, skip_unreadable, explain, sure, seen
+                    )
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    seen.warn()
+
+
+def _answer(
+    predictor: Predictor,
+    queries: FileQueries,
+    numbers: range,
+    futures: Mapping[tuple[Path, int], Future[_Pixels | str]],
+    given: Mapping[str, str],
+    skip_unreadable: bool,
+    explain: bool,
+    sure: float,
+    seen: _Seen,
+) -> FilePredictions:
+    kept: list[int] = []
+    skipped: list[Unreadable] = []
+    images: list[list[np.ndarray]] = [[] for _ in predictor.slots]
+    for number in numbers:
+        files = queries.files[number]
+        read = [futures[path, k].result() for k, path in enumerate(files)]
+        wrong = next((k for k, each in enumerate(read) if isinstance(each, str)), None)
+        if wrong is not None:
+            reason = str(read[wrong])
+            if not skip_unreadable:
+                where = f"{files[wrong]} ({queries.where[number]})" if queries.where else str(files[wrong])
+                raise DataError(reason, where=where, hint=_SKIP if len(queries) > 1 else "name a PNG or JPEG file")
+            skipped.append(Unreadable(number, files, f"{files[wrong]}: {reason}"))
+            continue
+        kept.append(number)
+        for column, each in zip(images, read, strict=True):
+            assert not isinstance(each, str)
+            column.append(each.pixels)
+            _count(each, seen)
+    files = tuple(queries.files[number] for number in kept)
+    if not kept:
+        return FilePredictions((), (), None, tuple(skipped))
+    tensors = [torch.from_numpy(np.stack(column)) for column in images]
+    values: dict[str, str | list[str]] = {
+        slot: [texts[number] for number in kept] for slot, texts in queries.given.items()
+    }
+    found = predictor.answer(tensors, given={**values, **given}, explain=explain, sure=sure)
+    seen.codes += found.unusual.values()
+    return FilePredictions(tuple(kept), files, found, tuple(skipped))
+
+
+def _count(image: _Pixels, seen: _Seen) -> None:
+    channels, height, width = image.pixels.shape
+    seen.files += 1
+    if image.size != (height, width):
+        seen.resized += 1
+        seen.sizes.add(image.size)
+    seen.grey += channels == 1 and not image.grey
+    seen.coloured += channels == 3 and image.grey
+
+
+def _read(path: Path, shape: tuple[int, int, int]) -> _Pixels | str:
+    """The image of a file, upright and of ``shape``, or why it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            grey = image.mode in _GREY_MODES or image.mode.startswith("I;")
+            return _Pixels(
+                to_pixels(image, shape), (height, width), grey or (image.mode in ("P", "PA") and shape[0] == 1)
+            )
+    except FileNotFoundError:
+        return "there is no such file"
+    except IsADirectoryError:
+        return "this is a folder"
+    except UnidentifiedImageError:
+        return "the file is empty" if not path.stat().st_size else "this is no image that can be read"
+    except Exception as error:  # a damaged file makes a decoder raise anything
+        return f"this image cannot be read: {error}"
