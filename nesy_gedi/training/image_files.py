@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,10 @@ BYTES_AT_ONCE = 1 << 27
 READERS = 8
 """Threads that read files, at most; as many as there are cores where these are fewer."""
 
+FILES_AT_ONCE = 32
+"""Files that a thread reads in one go: handing over one at a time would take as long as reading it."""
+
+_CHANGES_PIXELS = {"transparency", "exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 _SKIP = "mend or delete it, or leave out what cannot be read: --skip-unreadable"
 
@@ -133,42 +138,60 @@ def predict_files(
     size = max(1, min(QUERIES_AT_ONCE, BYTES_AT_ONCE // weight))
     seen = _Seen()
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
-        reading: list[tuple[range, dict[tuple[Path, int], Future[_Pixels | str]]]] = []
-        starts = range(0, len(queries), size)
+        waiting: deque[tuple[range, _Reading]] = deque()
         try:
-            for start in [*starts, None]:
-                if start is not None:  # the next ones are read while networks look at these
-                    numbers = range(start, min(start + size, len(queries)))
-                    wanted = dict.fromkeys((path, k) for n in numbers for k, path in enumerate(queries.files[n]))
-                    futures = {key: pool.submit(_read, key[0], shapes[key[1]]) for key in wanted}
-                    reading.append((numbers, futures))
-                if len(reading) > 1 or (start is None and reading):
-                    numbers, futures = reading.pop(0)
+            for start in range(0, len(queries), size):  # the next ones are read while networks look at these
+                numbers = range(start, min(start + size, len(queries)))
+                waiting.append((numbers, _Reading(pool, queries, numbers, shapes)))
+                if len(waiting) > 1:
                     yield _answer(
-                        predictor, queries, numbers, futures, given or {}, skip_unreadable, explain, sure, seen
+                        predictor, queries, *waiting.popleft(), given or {}, skip_unreadable, explain, sure, seen
                     )
+            while waiting:
+                yield _answer(predictor, queries, *waiting.popleft(), given or {}, skip_unreadable, explain, sure, seen)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     seen.warn()
+
+
+class _Reading:
+    """Files of some queries that are being read; a file that several name for one slot is read once."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, queries: FileQueries, numbers: range, shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        # Paths are compared as text, which is quicker than as paths.
+        wanted = dict.fromkeys((str(path), k) for number in numbers for k, path in enumerate(queries.files[number]))
+        self._keys = list(wanted)
+        self._parts = [
+            pool.submit(_read_all, self._keys[start : start + FILES_AT_ONCE], shapes)
+            for start in range(0, len(self._keys), FILES_AT_ONCE)
+        ]
+
+    def results(self) -> dict[tuple[str, int], _Pixels | str]:
+        """(file, number of its slot) -> its pixels, or why it cannot be read."""
+        read = [each for part in self._parts for each in part.result()]
+        return dict(zip(self._keys, read, strict=True))
 
 
 def _answer(
     predictor: Predictor,
     queries: FileQueries,
     numbers: range,
-    futures: Mapping[tuple[Path, int], Future[_Pixels | str]],
+    reading: _Reading,
     given: Mapping[str, str],
     skip_unreadable: bool,
     explain: bool,
     sure: float,
     seen: _Seen,
 ) -> FilePredictions:
+    found = reading.results()
     kept: list[int] = []
     skipped: list[Unreadable] = []
     images: list[list[np.ndarray]] = [[] for _ in predictor.slots]
     for number in numbers:
         files = queries.files[number]
-        read = [futures[path, k].result() for k, path in enumerate(files)]
+        read = [found[str(path), k] for k, path in enumerate(files)]
         wrong = next((k for k, each in enumerate(read) if isinstance(each, str)), None)
         if wrong is not None:
             reason = str(read[wrong])
@@ -189,9 +212,9 @@ def _answer(
     values: dict[str, str | list[str]] = {
         slot: [texts[number] for number in kept] for slot, texts in queries.given.items()
     }
-    found = predictor.answer(tensors, given={**values, **given}, explain=explain, sure=sure)
-    seen.codes += found.unusual.values()
-    return FilePredictions(tuple(kept), files, found, tuple(skipped))
+    predictions = predictor.answer(tensors, given={**values, **given}, explain=explain, sure=sure)
+    seen.codes += predictions.unusual.values()
+    return FilePredictions(tuple(kept), files, predictions, tuple(skipped))
 
 
 def _count(image: _Pixels, seen: _Seen) -> None:
@@ -204,20 +227,30 @@ def _count(image: _Pixels, seen: _Seen) -> None:
     seen.coloured += channels == 3 and image.grey
 
 
-def _read(path: Path, shape: tuple[int, int, int]) -> _Pixels | str:
+def _read_all(files: Sequence[tuple[str, int]], shapes: Sequence[tuple[int, ...]]) -> list[_Pixels | str]:
+    return [_read(path, shapes[k]) for path, k in files]
+
+
+def _read(path: str, shape: tuple[int, ...]) -> _Pixels | str:
     """The image of a file, upright and of ``shape``, or why it cannot be read."""
+    channels, height, width = shape
     try:
         with Image.open(path) as image:
-            width, height = image.size
+            size = (image.height, image.width)
             grey = image.mode in _GREY_MODES or image.mode.startswith("I;")
-            return _Pixels(
-                to_pixels(image, shape), (height, width), grey or (image.mode in ("P", "PA") and shape[0] == 1)
-            )
+            if image.mode in ("P", "PA"):  # how colourful its palette is, nobody has looked
+                grey = channels == 1
+            if image.format == "PNG" and size == (height, width) and image.mode == ("L" if channels == 1 else "RGB"):
+                image.load()  # what stands behind the pixels belongs to the information, too
+                if image.info.keys().isdisjoint(_CHANGES_PIXELS):  # the quick way to the same pixels
+                    pixels = np.array(image).reshape(height, width, channels).transpose(2, 0, 1)
+                    return _Pixels(pixels, size, grey)
+            return _Pixels(to_pixels(image, (channels, height, width)), size, grey)
     except FileNotFoundError:
         return "there is no such file"
     except IsADirectoryError:
         return "this is a folder"
     except UnidentifiedImageError:
-        return "the file is empty" if not path.stat().st_size else "this is no image that can be read"
+        return "this is no image that can be read" if Path(path).stat().st_size else "the file is empty"
     except Exception as error:  # a damaged file makes a decoder raise anything
         return f"this image cannot be read: {error}"

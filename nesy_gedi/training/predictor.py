@@ -32,6 +32,12 @@ from nesy_gedi.training.runs import open_run
 from nesy_gedi.training.task import Task, one_hot_log
 from nesy_gedi.training.unusual import unusual, warning_about
 
+QUERIES_AT_ONCE = 4096
+"""Queries that the circuit is asked at once, at most: more than networks take, since a circuit is many small operations."""
+
+CELLS_AT_ONCE = 1 << 24
+"""Nodes of a circuit times queries that are computed at once, where more than a batch of the networks."""
+
 
 class Predictor:
     """Answers of a trained program, batch-wide, without gradients.
@@ -201,73 +207,79 @@ class Predictor:
         if batch_size < 0:
             raise UsageError(f"cannot take {batch_size} queries at once", where="batch_size", hint="0 or more")
 
-        def look(rows: Tensor) -> Predictions:
-            part = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
-            batch = {slot: each[part] for slot, each in by_slot.items()}
-            return self._predict(batch, {slot: each[part] for slot, each in values.items()}, explain, sure)
+        size = batch_size or max(1, IMAGES_BATCH // max(len(self.task.columns(name)) for name in self.networks))
+        nodes, _ = self.reasoner.circuit.size()
+        together = max(size, min(QUERIES_AT_ONCE, CELLS_AT_ONCE // max(1, nodes * self._members)))
+
+        def look(rows: Tensor) -> _Perceived:
+            return self._perceive({slot: each[_range(rows)] for slot, each in by_slot.items()})
+
+        parts = [found for _, found in in_batches_that_fit(count, size, look)] if count else [look(torch.arange(0))]
+        seen = {name: torch.cat([part.log_p[name] for part in parts], 1) for name in parts[0].log_p}
+        codes = {slot: torch.cat([part.unusual[slot] for part in parts]) for slot in self.slots}
+
+        def reason(rows: Tensor) -> Predictions:
+            part = _range(rows)
+            own = _Perceived(
+                {name: block[:, part] for name, block in seen.items()},
+                {slot: each[part] for slot, each in codes.items()},
+            )
+            return self._reason(own, {slot: each[part] for slot, each in values.items()}, explain, sure)
 
         if not count:
-            return look(torch.arange(0))
-        size = batch_size or max(1, IMAGES_BATCH // max(len(self.task.columns(name)) for name in self.networks))
-        return joined([found for _, found in in_batches_that_fit(count, size, look)])
+            return reason(torch.arange(0))
+        return joined([found for _, found in in_batches_that_fit(count, together, reason)])
 
-    def _predict(
-        self, images: Mapping[str, Tensor], given: Mapping[str, Tensor], explain: bool, sure: float
-    ) -> Predictions:
-        with torch.no_grad():
-            log_p = self._perceive(images)
-        inputs: dict[object, Tensor] = {}
-        concepts = {}
-        for name, block in log_p.items():
-            average = (
-                (block if self._members == 1 else log_average(block.unflatten(0, (self._members, -1)))).exp().cpu()
-            )
-            for k, slot in enumerate(self._slots_of(name)):
-                inputs[name, slot] = block[:, k]
-                concepts[name, slot] = average[:, k]
-        found = self._answer(inputs, given)
-        with torch.no_grad():
-            symbols, share = self._explain(found) if explain else _unexplained(len(found.best), len(self.inputs))
-        codes = {slot: unusual(images[slot], self._first_of(slot)) for slot in self.slots}
-        return Predictions(
-            self.reasoner.form.text,
-            self.answers,
-            self.slots,
-            self.inputs,
-            self.observed,
-            tuple(item.slots[0] in given for item in self.observed),
-            sure,
-            found.log_p.clamp_max(0.0).cpu(),
-            found.best.cpu(),
-            {(item.network, item.slots[0]): concepts[item.network, item.slots[0]] for item in self.inputs},
-            symbols.cpu(),
-            share.cpu(),
-            found.values.cpu(),
-            codes,
-        )
-
-    def _slots_of(self, network: str) -> list[str]:
-        return [item.slots[0] for item in self.task.seen if item.network == network]
-
-    def _first_of(self, slot: str) -> Any:
-        """A network that looks at the slot."""
-        return self.networks[self.task.networks_of(slot)[0]]
-
-    def _perceive(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Network -> (members * batch, slots of that network, K), log-probabilities. Each image goes through each network
-        once, all slots together."""
-        seen = {}
+    @torch.no_grad()
+    def _perceive(self, images: Mapping[str, Tensor]) -> _Perceived:
+        """What each network makes of a batch. Each image goes through each network once, all slots together."""
+        seen, codes = {}, {}
         for name, live in self._live.items():
             slots = self._slots_of(name)
-            shown = (
-                torch.stack([images[slot] for slot in slots], 1).flatten(0, 1) if len(slots) > 1 else images[slots[0]]
-            )
+            shown = images[slots[0]]
+            if len(slots) > 1:
+                shown = torch.stack([images[slot] for slot in slots], 1).flatten(0, 1)
             try:
                 log_p = live(shown.to(self._fabric.device))
             except (DataError, DistributionError) as error:
                 raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
-            seen[name] = log_p.reshape(-1, len(slots), log_p.shape[-1])
-        return seen
+            seen[name] = log_p.reshape(self._members, -1, len(slots), log_p.shape[-1])
+            if not set(slots) <= codes.keys():
+                own = unusual(shown, self.networks[name]).view(-1, len(slots))  # type: ignore[arg-type]
+                codes.update({slot: own[:, k] for k, slot in enumerate(slots) if slot not in codes})
+        return _Perceived(seen, codes)
+
+    def _reason(self, seen: _Perceived, given: Mapping[str, Tensor], explain: bool, sure: float) -> Predictions:
+        """Answers from what networks have seen."""
+        inputs: dict[object, Tensor] = {}
+        concepts = {}
+        for name, block in seen.log_p.items():
+            average = (block[0] if self._members == 1 else log_average(block)).exp().cpu()
+            for k, slot in enumerate(self._slots_of(name)):
+                inputs[name, slot] = block[:, :, k].flatten(0, 1)
+                concepts[name, slot] = average[:, k]
+        found = self._answer(inputs, given)
+        with torch.no_grad():
+            symbols, share = self._explain(found) if explain else _unexplained(len(found.best), len(self.inputs))
+        return Predictions(
+            query=self.reasoner.form.text,
+            answers=self.answers,
+            slots=self.slots,
+            inputs=self.inputs,
+            observed=self.observed,
+            stated=tuple(item.slots[0] in given for item in self.observed),
+            sure=sure,
+            log_p=found.log_p.clamp_max(0.0).cpu(),
+            best=found.best.cpu(),
+            concepts={(item.network, item.slots[0]): concepts[item.network, item.slots[0]] for item in self.inputs},
+            symbols=symbols.cpu(),
+            share=share.cpu(),
+            values=found.values.cpu(),
+            unusual=dict(seen.unusual),
+        )
+
+    def _slots_of(self, network: str) -> list[str]:
+        return [item.slots[0] for item in self.task.seen if item.network == network]
 
     def _answer(self, inputs: dict[object, Tensor], given: Mapping[str, Tensor]) -> _Answered:
         """As :meth:`Task.predict`, which predicts all observed values or none, with those that are given."""
@@ -319,6 +331,18 @@ class Predictor:
         return symbols, share.nan_to_num(0.0).masked_fill((symbols < 0).any(1), 0.0)
 
 
+class _Perceived(NamedTuple):
+    """Of a batch of queries.
+
+    Attributes:
+        log_p: network -> (members, batch, slots of that network, K), log-probabilities.
+        unusual: slot -> (batch,) uint8, as :class:`~nesy_gedi.training.predictions.Predictions` has it.
+    """
+
+    log_p: dict[str, Tensor]
+    unusual: dict[str, Tensor]
+
+
 class _Answered(NamedTuple):
     """Log-probabilities of the answers, the best column, observed values, and what the reasoner was given."""
 
@@ -344,6 +368,11 @@ def _of_run(folder: Path, trusted: bool) -> SavedPredictor:
             hint="name a folder that nesy-gedi train has made, or that a predictor was saved to",
         )
     return of_run(open_run(folder), trusted=trusted)
+
+
+def _range(rows: Tensor) -> slice:
+    """Rows that follow one another, as a slice: nothing is copied."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
 
 
 def _unexplained(rows: int, inputs: int) -> tuple[Tensor, Tensor]:
