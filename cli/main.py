@@ -18,6 +18,7 @@ from nesy_gedi.cli.ground import ground
 from nesy_gedi.cli.inspect import inspect
 from nesy_gedi.cli.listings import programs
 from nesy_gedi.cli.output import exit_code, print_status, render_error, show_warning
+from nesy_gedi.cli.predict import predict
 from nesy_gedi.cli.pretrain import pretrain
 from nesy_gedi.cli.query import query
 from nesy_gedi.cli.shortcuts import shortcuts
@@ -41,7 +42,10 @@ def commands() -> None:
     """
 
 
-for command in (train, pretrain, evaluate, export, inspect, shortcuts, diagnose, ground, query, programs, data, doctor):
+for command in (
+    *(train, pretrain, evaluate, predict, inspect, export),
+    *(shortcuts, diagnose, ground, query, programs, data, doctor),
+):
     commands.add_command(command)
 
 

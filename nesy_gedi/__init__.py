@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
     from nesy_gedi.training.diagnosis import diagnose_encoder
     from nesy_gedi.training.exporting import Exported, export_run
+    from nesy_gedi.training.predictions import Predictions
+    from nesy_gedi.training.predictor import Predictor, load_predictor
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
     from nesy_gedi.training.pretraining import pretrain
@@ -65,6 +67,8 @@ _PUBLIC = {
     "NesyGediWarning": "nesy_gedi.errors",
     "Perception": "nesy_gedi.networks.perception",
     "PlainQueries": "nesy_gedi.logic.queries",
+    "Predictions": "nesy_gedi.training.predictions",
+    "Predictor": "nesy_gedi.training.predictor",
     "PretrainRecipe": "nesy_gedi.training.pretrain_recipe",
     "Program": "nesy_gedi.logic.program",
     "ProgramError": "nesy_gedi.errors",
@@ -90,6 +94,7 @@ _PUBLIC = {
     "inspect_run": "nesy_gedi.reports.inspection",
     "load_images": "nesy_gedi.data.images",
     "load_perception": "nesy_gedi.training.pretrained",
+    "load_predictor": "nesy_gedi.training.predictor",
     "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
     "pretrain": "nesy_gedi.training.pretraining",
@@ -115,6 +120,8 @@ __all__ = [
     "NesyGediWarning",
     "Perception",
     "PlainQueries",
+    "Predictions",
+    "Predictor",
     "PretrainRecipe",
     "Program",
     "ProgramError",
@@ -140,6 +147,7 @@ __all__ = [
     "inspect_run",
     "load_images",
     "load_perception",
+    "load_predictor",
     "load_pretrain_recipe",
     "load_recipe",
     "pretrain",
