@@ -291,14 +291,15 @@ def _read(query: Query, *, free: bool) -> _Asked:
     """A query as a form.
 
     Args:
-        free: let variables stand for the output arguments, as far as they hold no tensor.
+        free: let variables stand for the output arguments, as far as they hold no tensor, and keep apart what stands in
+            two places: a data set may show one image twice, and has one form.
     """
     term = query.query.apply_term(query.substitution)
     freed = {k % term.arity for k in query.output_ind} if free and term.arity else set()
     outputs: list[str] = []
     values: list[str] = []
     renamed: dict[str, Var] = {}
-    slots: dict[Term, str] = {}
+    tensors: dict[str, Term] = {}
 
     def output() -> Var:
         outputs.append(f"Answer{len(outputs)}")
@@ -311,7 +312,10 @@ def _read(query: Query, *, free: bool) -> _Asked:
 
     def with_slots(part: Term) -> Term:
         if part.functor == "tensor" and part.arity == 1:
-            return Var(slots.setdefault(part, f"Image{len(slots)}"))
+            known = None if free else next((name for name, tensor in tensors.items() if tensor == part), None)
+            name = known or f"Image{len(tensors)}"
+            tensors[name] = part
+            return Var(name)
         return part.with_args(*map(with_slots, part.args)) if part.args else part
 
     arguments = []
@@ -323,7 +327,7 @@ def _read(query: Query, *, free: bool) -> _Asked:
             arguments.append(with_outputs(argument))
     pattern = term.with_args(*arguments) if arguments else term
     form = str(with_slots(pattern))
-    return _Asked(pattern, form, {name: tensor for tensor, name in slots.items()}, tuple(outputs), tuple(values))
+    return _Asked(pattern, form, tensors, tuple(outputs), tuple(values))
 
 
 def _holds_tensor(part: Any) -> bool:
