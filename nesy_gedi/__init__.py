@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nesy_gedi.training.pretrained import load_perception
     from nesy_gedi.training.pretraining import pretrain
     from nesy_gedi.training.recipe import Recipe, load_recipe
+    from nesy_gedi.training.tensorboard import TensorBoard
     from nesy_gedi.training.to_deepproblog import as_deepproblog_network, deepproblog_model
     from nesy_gedi.training.training import evaluate, train
 
@@ -74,6 +75,7 @@ _PUBLIC = {
     "Sampler": "nesy_gedi.logic.world_sampling",
     "ShortcutReport": "nesy_gedi.reports.shortcut_report",
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
+    "TensorBoard": "nesy_gedi.training.tensorboard",
     "TopK": "nesy_gedi.logic.topk",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
@@ -124,6 +126,7 @@ __all__ = [
     "Sampler",
     "ShortcutReport",
     "SoftAssignment",
+    "TensorBoard",
     "TopK",
     "UsageError",
     "answer_queries",

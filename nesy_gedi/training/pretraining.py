@@ -107,6 +107,7 @@ def pretrain(
         path = choose_path(f"{recipe.objective}-{recipe.data.source}", Path(out) if out is not None else None)
         shape = images.train.shape
         run = create_pretraining(path, recipe, data_dir=folder, device=chosen, shape=shape, force=force)
+    listener.began(run)
     listener.started(facts(setting))
     set_up = time.perf_counter() - started
     with _saying_how_to_go_on(run, recipe, new):
@@ -123,6 +124,7 @@ def pretrain(
     total = set_up + sum(progress.seconds.values()) + measuring
     document["time"] = {"total_s": total, "measuring_s": measuring, **_seconds(progress)}
     run.write_result(document)
+    listener.ended(document)
     return Pretrained(run, recipe, perception, images, document)
 
 
