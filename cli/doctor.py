@@ -24,7 +24,22 @@ BACKENDS = (
     ("safetensors", "safetensors", "checkpoints", True),
     ("matplotlib", "matplotlib", "reports", True),
     ("klaycircuits", "klay", "--engine klay, ground --check", False),
+    ("timm", "timm", "--encoder NET=timm:NAME", False),
+    ("onnx", "onnx", "export to ONNX", False),
+    ("onnxruntime", "onnxruntime", "export to ONNX, its parity check", False),
+    ("onnxscript", "onnxscript", "export to ONNX", False),
+    ("tensorboard", "torch.utils.tensorboard", "--tensorboard", False),
+    ("sphinx", "sphinx.application", "the documentation's site", False),
 )
+
+EXTRAS = {
+    "klaycircuits": "klay",
+    "timm": "timm",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    "tensorboard": "tensorboard",
+    "sphinx": "docs",
+}
+"""Distribution -> the extra that brings it."""
 
 
 @click.command(short_help="Import every backend; show versions and how to fix what fails.")
@@ -41,7 +56,9 @@ def doctor(as_json: bool) -> None:
             [[c["name"], c["status"], c["version"], c["use"]] for c in checks], ["name", "status", "version", "use"]
         )
         for check in checks:
-            if check["fix"]:
+            if check["status"] == "absent":
+                click.echo(f"{check['name']}: not installed (optional): {check['fix']}")
+            elif check["fix"]:
                 click.echo(f"{check['name']}: {check['error']}\n  fix: {check['fix']}")
     if any(check["status"] == "broken" for check in checks):
         sys.exit(1)
@@ -53,10 +70,12 @@ def _check(distribution: str, module: str, use: str, needed: bool) -> dict[str, 
         importlib.import_module(module)
         found["version"] = importlib.metadata.version(distribution)
     except Exception as error:  # a broken binary raises almost anything
-        extra = "klay" if distribution == "klaycircuits" else None
-        found["status"] = "broken" if needed else "absent"
+        missing = isinstance(error, ModuleNotFoundError) and error.name in (distribution, module.partition(".")[0])
+        absent = missing and not needed
+        found["status"] = "absent" if absent else "broken"
         found["error"] = f"{type(error).__name__}: {error}"
-        found["fix"] = f"pip install 'nesy-gedi[{extra}]'" if extra else f"pip install --force-reinstall {distribution}"
+        extra = f"pip install 'nesy-gedi[{EXTRAS[distribution]}]'" if distribution in EXTRAS else ""
+        found["fix"] = extra if absent else f"pip install --force-reinstall {distribution}"
     return found
 
 

@@ -82,6 +82,10 @@ encoder = click.option(
 settings = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of the recipe.")
 
 
+tensorboard = click.option(
+    "--tensorboard", is_flag=True, help="Write curves, metrics and the recipe to RUN/tensorboard as well (an extra)."
+)
+
 max_seconds = click.option(
     "--max-seconds",
     type=click.FloatRange(min=0, min_open=True),

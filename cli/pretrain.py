@@ -35,6 +35,7 @@ ENCODER = (
 @options.device
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Check everything and run one batch of each stage; write nothing.")
+@options.tensorboard
 @options.as_json
 @options.quiet
 def pretrain(
@@ -53,6 +54,7 @@ def pretrain(
     device: str,
     trust: bool,
     dry_run: bool,
+    tensorboard: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -75,15 +77,16 @@ def pretrain(
         settings, (), example="stages.features.epochs=5", **named, network__encoder=encoder
     )
     recipe = _resumed(resume, overrides, recipe_file, out) if resume is not None else _load(recipe_file, overrides)
+    from nesy_gedi.cli.progress import make_listener
     from nesy_gedi.training.adoption import names_python
 
     trusted = trust or (encoder is not None and names_python(encoder))
+    listener = make_listener(quiet, tensorboard=tensorboard)
     if dry_run:
         document = _try(recipe, data_dir, resume, download=download, device=device, trusted=trusted)
         print_json(document) if as_json else print_dry_pretraining(document)
         return
 
-    from nesy_gedi.cli.progress import make_listener
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.training import pretraining
 
@@ -97,7 +100,7 @@ def pretrain(
             force=force,
             resume=resume,
             trusted=trusted,
-            listener=make_listener(quiet),
+            listener=listener,
             stop=stop,
         )
     write_pretraining_report(pretrained)

@@ -11,13 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nesy_gedi.cli.output import print_status
 from nesy_gedi.training.loop import Listener
+from nesy_gedi.training.tensorboard import TensorBoard, Together
 
 
-def make_listener(quiet: bool) -> Listener:
-    """The listener that fits the terminal."""
-    if quiet:
-        return Listener()
-    return Live() if sys.stderr.isatty() else Plain()
+def make_listener(quiet: bool, *, tensorboard: bool = False) -> Listener:
+    """The listener that fits the terminal, and TensorBoard's beside it where it is asked for."""
+    shown = Listener() if quiet else Live() if sys.stderr.isatty() else Plain()
+    return Together(shown, TensorBoard()) if tensorboard else shown
 
 
 class Plain(Listener):

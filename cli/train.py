@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Parse, ground, compile, run one batch and show what is planned; write nothing."
 )
+@options.tensorboard
 @options.as_json
 @options.quiet
 @first_process_speaks
@@ -82,6 +83,7 @@ def train(
     devices: int,
     trust: bool,
     dry_run: bool,
+    tensorboard: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -119,6 +121,7 @@ def train(
     from nesy_gedi.reports.html import write_report
     from nesy_gedi.training import training
 
+    listener = make_listener(quiet or follows_another(), tensorboard=tensorboard and not follows_another())
     if dry_run:
         document = training.dry_run(
             chosen, recipe, data_dir=data_dir, download=download, device=device, trusted_encoders=trusted
@@ -137,7 +140,7 @@ def train(
             force=force,
             resume=resume,
             trusted_encoders=trusted,
-            listener=make_listener(quiet or follows_another()),
+            listener=listener,
             stop=stop,
         )
     if follows_another():

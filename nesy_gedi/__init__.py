@@ -39,14 +39,18 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.inspection import Inspection, inspect_run
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
+    from nesy_gedi.training.deepproblog_queries import DeepProbLogReasoner, deepproblog_images
     from nesy_gedi.training.diagnosis import diagnose_encoder
     from nesy_gedi.training.exporting import Exported, export_run
+    from nesy_gedi.training.from_deepproblog import from_deepproblog
     from nesy_gedi.training.predictions import Predictions
     from nesy_gedi.training.predictor import Predictor, load_predictor
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
     from nesy_gedi.training.pretraining import pretrain
     from nesy_gedi.training.recipe import Recipe, load_recipe
+    from nesy_gedi.training.tensorboard import TensorBoard
+    from nesy_gedi.training.to_deepproblog import as_deepproblog_network, deepproblog_model
     from nesy_gedi.training.training import evaluate, train
 
 # The public names and where they live. Imported on first use: torch alone takes over a second.
@@ -56,6 +60,7 @@ _PUBLIC = {
     "Budget": "nesy_gedi.logic.budget",
     "BudgetError": "nesy_gedi.errors",
     "DataError": "nesy_gedi.errors",
+    "DeepProbLogReasoner": "nesy_gedi.training.deepproblog_queries",
     "DistributionError": "nesy_gedi.errors",
     "EngineError": "nesy_gedi.errors",
     "Explanation": "nesy_gedi.logic.explanations",
@@ -79,18 +84,23 @@ _PUBLIC = {
     "Sampler": "nesy_gedi.logic.world_sampling",
     "ShortcutReport": "nesy_gedi.reports.shortcut_report",
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
+    "TensorBoard": "nesy_gedi.training.tensorboard",
     "TopK": "nesy_gedi.logic.topk",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
+    "as_deepproblog_network": "nesy_gedi.training.to_deepproblog",
     "assign": "nesy_gedi.concepts.assignment",
     "assign_softly": "nesy_gedi.concepts.soft_assignment",
     "count_shortcuts": "nesy_gedi.reports.shortcut_report",
+    "deepproblog_images": "nesy_gedi.training.deepproblog_queries",
+    "deepproblog_model": "nesy_gedi.training.to_deepproblog",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
     "evaluate": "nesy_gedi.training.training",
     "export_run": "nesy_gedi.training.exporting",
     "find_objective": "nesy_gedi.objectives",
     "from_arrays": "nesy_gedi.data.arrays",
     "from_dataset": "nesy_gedi.data.datasets",
+    "from_deepproblog": "nesy_gedi.training.from_deepproblog",
     "inspect_run": "nesy_gedi.reports.inspection",
     "load_images": "nesy_gedi.data.images",
     "load_perception": "nesy_gedi.training.pretrained",
@@ -109,6 +119,7 @@ __all__ = [
     "Budget",
     "BudgetError",
     "DataError",
+    "DeepProbLogReasoner",
     "DistributionError",
     "EngineError",
     "Explanation",
@@ -132,18 +143,23 @@ __all__ = [
     "Sampler",
     "ShortcutReport",
     "SoftAssignment",
+    "TensorBoard",
     "TopK",
     "UsageError",
     "answer_queries",
+    "as_deepproblog_network",
     "assign",
     "assign_softly",
     "count_shortcuts",
+    "deepproblog_images",
+    "deepproblog_model",
     "diagnose_encoder",
     "evaluate",
     "export_run",
     "find_objective",
     "from_arrays",
     "from_dataset",
+    "from_deepproblog",
     "inspect_run",
     "load_images",
     "load_perception",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,12 +23,14 @@ from nesy_gedi.logic.compilation import answer_text
 from nesy_gedi.logic.engines import Request, UnknownAnswerError
 from nesy_gedi.logic.forms import SLOT, QueryForm
 from nesy_gedi.logic.formula import TRUE
-from nesy_gedi.logic.program import BERNOULLI_DOMAIN, Program, heads_of
+from nesy_gedi.logic.program import Program, heads_of
 
 _SOURCE = "image"
 
 INSTEAD = "--engine exact or klay answers it"
 """What to do where deepproblog cannot."""
+
+MISREAD = "deepproblog misreads learned probabilities in an annotated disjunction with a body"
 
 Distribute = Callable[..., Tensor]
 """(network, images of shape (n, ...) for each of its inputs) -> probabilities (n, K) in deepproblog's layout."""
@@ -232,7 +234,7 @@ class DeepProbLogPeer:
             # What our circuit does not mention makes no difference: anything will do.
             uniform = self._asked.new_full((len(domain),), 1.0 / len(domain))
             rows.append(uniform if first is None else self._asked[first : first + len(domain), pairs[0][1]])
-        return as_deepproblog(torch.stack(rows), domain)
+        return as_deepproblog(torch.stack(rows), bernoulli=self._request.program.is_bernoulli(network))
 
     @property
     def _where(self) -> str:
@@ -256,23 +258,27 @@ def _refuse_what_it_cannot(request: Request) -> None:
         raise EngineError("deepproblog ignores evidence/1 without saying so", where=where, hint=INSTEAD)
     if request.form == QueryForm("query", (), ()):  # of a reasoner over the program's own queries
         raise EngineError("deepproblog answers query forms, not query/1 lines", where=where, hint=INSTEAD)
-    for clause in program.clauses:
-        bodied = isinstance(clause, AnnotatedDisjunction) and str(clause.body) != "true"
-        if bodied and any(_is_learned(head.probability) for head in heads_of(clause)):
-            raise EngineError(
-                "deepproblog misreads learned probabilities in an annotated disjunction with a body",
-                where=where,
-                hint=INSTEAD,
-            )
+    if has_misread_probabilities(program.clauses):
+        raise EngineError(MISREAD, where=where, hint=INSTEAD)
+
+
+def has_misread_probabilities(clauses: Iterable[Term]) -> bool:
+    """Whether one of ``clauses`` is a disjunction whose learned probabilities deepproblog misreads."""
+    return any(
+        isinstance(clause, AnnotatedDisjunction)
+        and str(clause.body) != "true"
+        and any(_is_learned(head.probability) for head in heads_of(clause))
+        for clause in clauses
+    )
 
 
 def _is_learned(probability: object) -> bool:
     return isinstance(probability, Term) and probability.functor == "t"
 
 
-def as_deepproblog(probabilities: Tensor, domain: tuple[str, ...]) -> Tensor:
-    """A row in deepproblog's layout: a Bernoulli network returns the one probability of ``true``."""
-    return probabilities[:, 1:] if domain == BERNOULLI_DOMAIN else probabilities
+def as_deepproblog(probabilities: Tensor, *, bernoulli: bool) -> Tensor:
+    """Rows (n, K) in deepproblog's layout: a Bernoulli network returns the one probability of ``true``, (n, 1)."""
+    return probabilities[:, 1:] if bernoulli else probabilities
 
 
 def _replace(term: Term, names: Mapping[Term, Term]) -> Term:

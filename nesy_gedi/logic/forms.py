@@ -110,7 +110,7 @@ def network_arguments(program: Program) -> set[tuple[str, int]]:
     arguments.
     """
     reads = {(p.signature, k) for p in program.predicates for k in p.input_positions}
-    rules = [(head, _goals(clause)) for clause in program.clauses for head in heads_of(clause)]
+    rules = [(head, goals_of(clause)) for clause in program.clauses for head in heads_of(clause)]
     changed = True
     while changed:
         changed = False
@@ -187,7 +187,7 @@ _TRANSPARENT = {",", ";", "->", "\\+", "not", "call", "once", "findall", "forall
 """Control constructs and meta-predicates: their arguments are goals."""
 
 
-def _goals(clause: Term) -> list[Term]:
+def goals_of(clause: Term) -> list[Term]:
     """The goals of a clause's body, control constructs taken apart."""
     pending = [body] if (body := getattr(clause, "body", None)) is not None else []
     goals: list[Term] = []

@@ -10,16 +10,44 @@ from typing import Any
 import problog
 from problog.clausedb import ClauseDB
 from problog.engine import DefaultEngine
-from problog.logic import Clause, Constant, Term, Var, is_list, term2list
+from problog.logic import Clause, Constant, Term, Var, is_list, list2term, term2list
 from problog.program import PrologString
 
 from nesy_gedi.errors import ProgramError
 from nesy_gedi.logic.budget import Watch
 from nesy_gedi.logic.builtins import CallGraph
-from nesy_gedi.logic.forms import SLOT
-from nesy_gedi.logic.program import Program
+from nesy_gedi.logic.forms import SLOT, goals_of
+from nesy_gedi.logic.program import DIRECTIVE, Program, heads_of
 from nesy_gedi.logic.projection import PART, project
 from nesy_gedi.logic.renaming import Renaming
+
+_LISTS = frozenset(
+    f"{name}/{arity}"
+    for arity, names in {
+        2: (
+            *(
+                "memberchk",
+                "member",
+                "append",
+                "prefix",
+                "last",
+                "proper_length",
+                "same_length",
+                "reverse",
+                "permutation",
+            ),
+            *("flatten", "max_member", "min_member", "sum_list", "max_list", "min_list", "list_to_set", "subset"),
+        ),
+        1: ("is_set",),
+        3: (
+            *("append", "select", "selectchk", "nextto", "delete", "nth0", "nth1", "numlist", "intersection", "union"),
+            "subtract",
+        ),
+        4: ("select", "selectchk", "nth0", "nth1"),
+    }.items()
+    for name in names
+)
+"""The predicates of library(lists) that draw nothing at random; a test compares them with the library."""
 
 
 def is_trusted_library(path: str) -> bool:
@@ -39,11 +67,27 @@ def prepare(program: Program, rules: Sequence[Clause] = (), *, alike: bool = Tru
         ProgramError, ProbLogError: a clause cannot be read, or a file may not be loaded.
     """
     clauses = project([*program.clauses, *rules])
+    clauses += _list_predicates(program, clauses)
     engine = Engine(program.trusted)
     database = engine.prepare(_Rewritten(program, clauses))
     if alike:
         engine.copy_goals(clauses)
     return engine, database
+
+
+def _list_predicates(program: Program, clauses: Sequence[Term]) -> list[Clause]:
+    """What brings in the predicates of ProbLog's library(lists) that are called and neither defined nor asked for.
+
+    deepproblog gives the library to every program, so that its own examples do not ask for it. Here a program keeps its
+    own ``append/3``, or whatever else it defines.
+    """
+    if any(head.functor == DIRECTIVE for clause in clauses for head in heads_of(clause)):
+        return []  # it may bring in what it calls, from anywhere
+    missing = sorted({goal.signature for clause in clauses for goal in goals_of(clause)} & _LISTS - program.signatures)
+    if not missing:
+        return []
+    wanted = [Term("'/'", Term(name), Constant(int(arity))) for name, arity in (each.split("/") for each in missing)]
+    return [Clause(Term(DIRECTIVE), Term("use_module", Term("library", Term("lists")), list2term(wanted)))]
 
 
 class _Database(ClauseDB):

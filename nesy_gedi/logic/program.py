@@ -39,12 +39,14 @@ class NeuralPredicate:
         signature: ``functor/arity`` of the predicate.
         input_positions: arguments of the head in which the network's inputs stand.
         domain: the symbols, in the order of the network's outputs.
+        bernoulli: whether it is written without output and domain; its domain is :data:`BERNOULLI_DOMAIN`.
     """
 
     network: str
     signature: str
     input_positions: tuple[int, ...]
     domain: tuple[str, ...]
+    bernoulli: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,21 @@ class Program:
         """``functor/arity`` of every predicate that has a clause."""
         heads = (head for clause in self.clauses for head in heads_of(clause))
         return {head.signature for head in heads if head.functor != DIRECTIVE}
+
+    def is_bernoulli(self, network: str) -> bool:
+        """Whether a network is asked for a single probability, as ``nn(net, [X]) :: p(X)`` does.
+
+        Raises:
+            ProgramError: another neural predicate asks the same network for one of ``[false, true]``.
+        """
+        asked = {predicate.bernoulli for predicate in self.predicates if predicate.network == network}
+        if len(asked) > 1:
+            raise ProgramError(
+                f"network {network} returns one probability for one neural predicate and two for another",
+                where=self.source.name,
+                hint="give each of them a network of its own",
+            )
+        return asked == {True}
 
     def __repr__(self) -> str:
         return f"Program({self.source.name!r}, networks={sorted(self.networks)})"
@@ -217,7 +234,7 @@ class Program:
                 statement,
                 hint="give one network one domain, or use two networks",
             )
-        self.predicates.append(NeuralPredicate(network, head.signature, positions, domain))
+        self.predicates.append(NeuralPredicate(network, head.signature, positions, domain, len(arguments) == 2))
         return heads
 
     def _learned_heads(self, heads: list[Term], statement: Term) -> list[Term]:

@@ -33,6 +33,13 @@ from nesy_gedi.training.sums import Sums
 class Listener:
     """Told about progress. The default keeps quiet."""
 
+    def began(self, run: RunFolder) -> None:
+        """Before anything is trained: the folder of a run, new or continued. Pretrainings that a run makes lie within it,
+        begin after it and end before it."""
+
+    def ended(self, document: dict[str, Any]) -> None:
+        """After the run that began last has written its final document."""
+
     def started(self, facts: dict[str, Any]) -> None:
         """Before the first step: device and sizes."""
 

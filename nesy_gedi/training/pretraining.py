@@ -120,6 +120,7 @@ def pretrain(
         )
         shape = images.train.shape
         run = create_pretraining(path, recipe, data_dir=folder, device=chosen, shape=shape, force=force)
+    listener.began(run)
     for sentence in setting.perception.notes if not begun else ():
         listener.said(sentence)
     listener.started(facts(setting))
@@ -138,6 +139,7 @@ def pretrain(
     total = set_up + sum(progress.seconds.values()) + measuring
     document["time"] = {"total_s": total, "measuring_s": measuring, **_seconds(progress)}
     run.write_result(document)
+    listener.ended(document)
     return Pretrained(run, recipe, perception, images, document)
 
 

@@ -210,6 +210,7 @@ def _train(
     found: AssignmentRecord | None = None
     set_up = time.perf_counter() - started
     try:
+        listener.began(run)
         if task.recipe.method in FROM_CLUSTERS:
             what = AssignmentInputs(task, splits, labelled, folder, chosen, trusted_encoders, listener, stop, images)
             found = learn_symbols(what, run)
@@ -237,6 +238,7 @@ def _train(
         document["assignment"] = found.in_result()
         document["pretraining"] = dict(found.pretraining)
     run.write_result(document)
+    listener.ended(document)
     processes.told(document)
     return Trained(run, task, networks.eval(), splits.test, document, lambda: splits)
 

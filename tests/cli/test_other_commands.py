@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from command_runs import Run
+
+from nesy_gedi.cli.doctor import BACKENDS, EXTRAS
 
 COMMANDS = ("train", "pretrain", "evaluate", "diagnose", "ground", "query", "programs", "data", "doctor")
 
@@ -82,8 +85,11 @@ def test_doctor_shows_a_broken_backend_with_its_error_and_the_fix(run: Run, monk
     original = importlib.import_module
 
     def without(name: str, package: str | None = None) -> ModuleType:
-        if name in ("pysdd.sdd", "klay"):
+        if name in ("pysdd.sdd", "onnxruntime"):
             raise ImportError(f"libsomething.so: cannot open {name}")
+        if name in ("klay", "timm", "torch.utils.tensorboard"):
+            missing = name.rpartition(".")[2]
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return original(name, package)
 
     monkeypatch.setattr(importlib, "import_module", without)
@@ -91,9 +97,26 @@ def test_doctor_shows_a_broken_backend_with_its_error_and_the_fix(run: Run, monk
     assert outcome.code == 1
     assert "ImportError: libsomething.so: cannot open pysdd.sdd" in outcome.out
     assert "fix: pip install --force-reinstall pysdd" in outcome.out
-    assert "fix: pip install 'nesy-gedi[klay]'" in outcome.out
+    assert "klaycircuits: not installed (optional): pip install 'nesy-gedi[klay]'" in outcome.out
+    assert "timm: not installed (optional): pip install 'nesy-gedi[timm]'" in outcome.out
+    assert "tensorboard: not installed (optional): pip install 'nesy-gedi[tensorboard]'" in outcome.out
+    assert "onnxruntime: ImportError: libsomething.so: cannot open onnxruntime" in outcome.out
     status = {item["name"]: item["status"] for item in run("doctor", "--json").document}
     assert (status["pysdd"], status["klaycircuits"], status["torch"]) == ("broken", "absent", "ok")
+    assert (status["onnxruntime"], status["timm"], status["tensorboard"]) == ("broken", "absent", "absent")
+
+
+def test_every_optional_backend_has_an_extra_that_the_package_declares() -> None:
+    optional = {name for name, _, _, needed in BACKENDS if not needed}
+    assert optional == set(EXTRAS)
+    assert set(EXTRAS.values()) <= set(importlib.metadata.metadata("nesy-gedi").get_all("Provides-Extra") or ())
+
+
+def test_doctor_shows_the_versions_of_extras(run: Run) -> None:
+    found = {item["name"]: item for item in run("doctor", "--json").document}
+    for name in EXTRAS:
+        if found[name]["status"] != "absent":
+            assert (found[name]["status"], found[name]["version"]) == ("ok", importlib.metadata.version(name))
 
 
 def test_doctor_is_content_here(run: Run) -> None:

@@ -13,7 +13,7 @@ from test_random_engines import combined_gradient, formula_logits, formula_reque
 from tolerances import EXACT, GRADIENT, SINGLE
 from worlds import new_formula, plan_of, probability, truth_tables
 
-from nesy_gedi.errors import EngineError, UsageError
+from nesy_gedi.errors import EngineError, ProgramError, UsageError
 from nesy_gedi.logic import engines
 from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import compile_queries
@@ -235,3 +235,24 @@ class TestDeepProbLog:
         )
         torch.testing.assert_close(other(log_p), exact(log_p), atol=EXACT, rtol=0.0)
         assert asked == [2]
+
+
+class TestBernoulliNetworks:
+    """deepproblog reads one column of them, and one a symbol of a network over ``[false, true]``."""
+
+    @pytest.mark.parametrize(
+        "text", ["nn(net, [X]) :: p(X).", "nn(net, [X], Y, [false, true]) :: q(X, Y).\np(X) :- q(X, true)."]
+    )
+    def test_deepproblog_is_given_what_it_reads(self, text: str) -> None:
+        exact, other = pair("deepproblog", text, "p(X)")
+        log_p = torch.log_softmax(torch.randn(3, 2, dtype=torch.float64), 1)
+        torch.testing.assert_close(other(log_p), exact(log_p), rtol=0.0, atol=EXACT)
+        torch.testing.assert_close(exact(log_p)[:, 0], log_p[:, 1], rtol=0.0, atol=EXACT)
+
+    def test_a_network_that_would_be_both_is_refused_there(self) -> None:
+        text = "nn(net, [X]) :: p(X).\nnn(net, [X], Y, [false, true]) :: q(X, Y).\nr(X, Y) :- p(X), q(X, Y)."
+        exact, other = pair("deepproblog", text, "r(X, Y)")
+        log_p = torch.log_softmax(torch.randn(3, 2, dtype=torch.float64), 1)
+        assert exact(log_p).shape == (3, 2)
+        with pytest.raises(ProgramError, match="network net returns one probability"):
+            other(log_p)
