@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RunError,
         UsageError,
     )
+    from nesy_gedi.jobs import TrainingResult, evaluate, train
     from nesy_gedi.logic.budget import Budget
     from nesy_gedi.logic.explanations import Explanation
     from nesy_gedi.logic.marginals import Marginals
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from nesy_gedi.training.pretrained import load_perception
     from nesy_gedi.training.pretraining import pretrain
     from nesy_gedi.training.recipe import Recipe, load_recipe
-    from nesy_gedi.training.training import evaluate, train
 
 # The public names and where they live. Imported on first use: torch alone takes over a second.
 _PUBLIC = {
@@ -71,20 +71,21 @@ _PUBLIC = {
     "ShortcutReport": "nesy_gedi.reports.shortcut_report",
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
     "TopK": "nesy_gedi.logic.topk",
+    "TrainingResult": "nesy_gedi.jobs",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
     "assign": "nesy_gedi.concepts.assignment",
     "assign_softly": "nesy_gedi.concepts.soft_assignment",
     "count_shortcuts": "nesy_gedi.reports.shortcut_report",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
-    "evaluate": "nesy_gedi.training.training",
+    "evaluate": "nesy_gedi.jobs",
     "find_objective": "nesy_gedi.objectives",
     "inspect_run": "nesy_gedi.reports.inspection",
     "load_perception": "nesy_gedi.training.pretrained",
     "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
     "pretrain": "nesy_gedi.training.pretraining",
-    "train": "nesy_gedi.training.training",
+    "train": "nesy_gedi.jobs",
     "write_pretraining_report": "nesy_gedi.reports.pretraining_report",
     "write_report": "nesy_gedi.reports.html",
 }
@@ -116,6 +117,7 @@ __all__ = [
     "ShortcutReport",
     "SoftAssignment",
     "TopK",
+    "TrainingResult",
     "UsageError",
     "answer_queries",
     "assign",

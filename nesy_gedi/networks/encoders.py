@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.errors import UsageError, did_you_mean
+from nesy_gedi.networks.given import PREFIX, make_given
 
 BUNDLED = ("conv", "mlp")
 
@@ -129,6 +130,8 @@ def make_encoder(
         return ConvEncoder(image_shape, features, width, normalisation=normalisation)
     if spec == "mlp":
         return MlpEncoder(image_shape, features, width)
+    if spec.startswith(PREFIX):
+        return make_given(spec)
     module_name, _, factory_name = spec.partition(":")
     if not factory_name:
         raise UsageError(
