@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         RunError,
         UsageError,
     )
-    from nesy_gedi.jobs import TrainingResult, evaluate, train
+    from nesy_gedi.jobs import evaluate, pretrain, train
     from nesy_gedi.logic.budget import Budget
     from nesy_gedi.logic.explanations import Explanation
     from nesy_gedi.logic.marginals import Marginals
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.inspection import Inspection, inspect_run
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
+    from nesy_gedi.reports.training_result import TrainingResult
     from nesy_gedi.training.diagnosis import diagnose_encoder
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
-    from nesy_gedi.training.pretraining import pretrain
     from nesy_gedi.training.recipe import Recipe, load_recipe
 
 # The public names and where they live. Imported on first use: torch alone takes over a second.
@@ -71,7 +71,7 @@ _PUBLIC = {
     "ShortcutReport": "nesy_gedi.reports.shortcut_report",
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
     "TopK": "nesy_gedi.logic.topk",
-    "TrainingResult": "nesy_gedi.jobs",
+    "TrainingResult": "nesy_gedi.reports.training_result",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
     "assign": "nesy_gedi.concepts.assignment",
@@ -84,7 +84,7 @@ _PUBLIC = {
     "load_perception": "nesy_gedi.training.pretrained",
     "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
-    "pretrain": "nesy_gedi.training.pretraining",
+    "pretrain": "nesy_gedi.jobs",
     "train": "nesy_gedi.jobs",
     "write_pretraining_report": "nesy_gedi.reports.pretraining_report",
     "write_report": "nesy_gedi.reports.html",

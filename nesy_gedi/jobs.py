@@ -5,90 +5,25 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import UsageError
-from nesy_gedi.files import write_text
 from nesy_gedi.logic.program import Program
-from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.networks.given import PREFIX, Given, giving, name_given
-from nesy_gedi.training import training
+from nesy_gedi.reports.training_result import TrainingResult
+from nesy_gedi.training import pretraining, training
 from nesy_gedi.training.bundled import bundled_programs, find_program
 from nesy_gedi.training.loop import Listener
+from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
+from nesy_gedi.training.pretraining import Pretrained
 from nesy_gedi.training.recipe import Recipe, load_recipe
-from nesy_gedi.training.runs import open_run
+from nesy_gedi.training.runs import open_pretraining, open_run
 from nesy_gedi.training.training import Trained
 
-if TYPE_CHECKING:
-    from nesy_gedi.reports.figures import Figures
-    from nesy_gedi.reports.inspection import Inspection
-
-Encoders = Mapping[str, str | Given]
-"""Network -> its encoder: a name as ``--encoder`` takes it, a module, or a function that makes one."""
-
-
-class TrainingResult(Trained):
-    """A finished run in memory; in a notebook it shows what was learned.
-
-    Attributes:
-        run: its folder, ``run.path``.
-        task: program, circuit and slots.
-        networks: name -> :class:`~nesy_gedi.networks.perception.Perception`, with the weights that were kept: images
-            (n, channels, height, width) uint8 in, log-probabilities (n, K) out.
-        queries: the test queries that it was measured on.
-        document: metrics and times, as ``--json`` prints them.
-    """
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """What was measured on the test queries: ``answer_accuracy``, ``concept_accuracy`` and so on, all shares in [0, 1]."""
-        found: dict[str, Any] = self.document["metrics"]
-        return found
-
-    @property
-    def reasoner(self) -> Reasoner:
-        """The circuit: log-probabilities (batch, K) of each image in, those of the answers (batch, answers) out."""
-        return self.task.reasoner
-
-    @cached_property
-    def _inspection(self) -> Inspection:
-        from nesy_gedi.reports.inspection import inspect
-
-        return inspect(self)
-
-    def inspect(self) -> Inspection:
-        """What the networks' symbols mean, and which other readings would have fitted; found once, and then kept."""
-        return self._inspection
-
-    @cached_property
-    def figures(self) -> Figures:
-        """The report's figures by name, as matplotlib figures; each is drawn when it is first asked for."""
-        from nesy_gedi.reports.figures import figures_of
-
-        return figures_of(self.inspect())
-
-    def report(self) -> Path:
-        """Write the report, one page that needs nothing else.
-
-        Returns:
-            The path of ``report.html`` in the run folder.
-        """
-        from nesy_gedi.reports.html import render
-
-        write_text(self.run.report_file, render(self.inspect()))
-        return self.run.report_file
-
-    def _repr_html_(self) -> str:
-        from nesy_gedi.reports.summary import summary
-
-        return summary(self.inspect())
-
-    def __repr__(self) -> str:
-        right = f"{self.metrics['answer_accuracy']:.2%} of {self.metrics['queries']} test answers right"
-        return f"TrainingResult({Path(self.document['program']).stem} on {self.document['data']}: {right}; {self.run.path})"
+Encoders = Mapping[str, str | Path | Given]
+"""Network -> its encoder: a name or path as ``--encoder`` takes it, a module, or a function that makes one."""
 
 
 def train(
@@ -102,7 +37,7 @@ def train(
     seed: int | None = None,
     method: str | None = None,
     objective: str | None = None,
-    encoder: Encoders | str | Given | None = None,
+    encoder: Encoders | str | Path | Given | None = None,
     settings: Mapping[str, Any] | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
@@ -164,11 +99,7 @@ def train(
     overrides = {**(settings or {}), **_given(arguments)}
     if resume is not None:
         if recipe is not None or overrides:
-            raise UsageError(
-                f"a run continues with its own recipe, but {', '.join(sorted(overrides)) or 'a recipe'} was given",
-                where=str(resume),
-                hint="leave it out to continue the run, or start a new one",
-            )
+            raise _conflict(overrides, resume)
         run = open_run(Path(resume))
         chosen = run.program(trusted=trusted) if program is None else _with_recipe(program, None, trusted)[0]
         recipe = run.recipe()
@@ -216,8 +147,8 @@ def train(
 def evaluate(
     path: str | Path,
     *,
-    data: str | Path | None = None,
-    encoder: Encoders | str | Given | None = None,
+    data: str | Path | ImageSplits | None = None,
+    encoder: Encoders | str | Path | Given | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
@@ -228,7 +159,7 @@ def evaluate(
 
     Args:
         path: the run folder.
-        data: data set in place of the run's.
+        data: data set in place of the run's, by name, by its path or in memory.
         encoder: as for :func:`train`, in place of the run's; naming it again lets its Python be imported.
         data_dir: where data sets are; else where they were when it was trained.
         download: fetch a missing data set.
@@ -243,19 +174,110 @@ def evaluate(
     """
     encoders = {} if encoder is None else _named(encoder, open_run(Path(path)).program(trusted=trusted))
     specs = {name: name_given(name, each) for name, each in encoders.items()}
+    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
     with giving({name: each for name, each in encoders.items() if not isinstance(each, str)}):
         return _result(
             training.evaluate(
                 path,
-                source=None if data is None else str(data),
+                source=None if data is None or in_memory else str(data),
                 data_dir=data_dir,
                 download=download,
                 device=device,
                 encoders=specs,
                 engine=engine,
                 trusted=trusted,
+                **in_memory,
             )
         )
+
+
+def pretrain(
+    recipe: PretrainRecipe | str | Path | None = None,
+    *,
+    data: str | Path | ImageSplits | None = None,
+    objective: str | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    out: str | Path | None = None,
+    force: bool = False,
+    resume: str | Path | None = None,
+    trusted: bool = False,
+    listener: Listener | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Pretrained:
+    """Learn an encoder and clusters from images without labels, and measure them on test images.
+
+    ``ng.pretrain(data="digits", objective="simclr")``; what is not given is as the recipe says.
+    ``result.perception`` takes images (n, channels, height, width) uint8 to log-probabilities of clusters (n, K), and
+    ``ng.train("addition", encoder={"digit_net": result.run.path})`` starts from it.
+
+    Args:
+        recipe: a :class:`PretrainRecipe` or a TOML file; else the one that comes with the package.
+        data: name or path of a data set, or one in memory.
+        objective: its name, see :func:`find_objective`.
+        seed: of initial weights, order of images and views.
+        limit: number of training images.
+        settings: any keys of the recipe, ``{"stages.features.epochs": 5}``; they win over the recipe, arguments over them.
+        data_dir: where data sets are; else ``$NESY_GEDI_DATA``, else the user's cache.
+        download: fetch a missing data set.
+        device: ``auto | cpu | cuda | cuda:N | mps``.
+        out: the run folder; else a new one below ``runs/``.
+        force: replace an existing run.
+        resume: continue this run, with its own recipe.
+        trusted: let the recipe's encoder import Python.
+        listener: told about progress.
+        stop: asked after every step; when true, training saves and raises ``Interrupted``.
+
+    Raises:
+        NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
+    """
+    named = data is None or isinstance(data, ImageSplits)
+    arguments = {
+        "data.source": None if named else str(data),
+        "data.limit": limit,
+        "objective": objective,
+        "seed": seed,
+    }
+    overrides = {**(settings or {}), **_given(arguments)}
+    if resume is not None:
+        if recipe is not None or overrides:
+            raise _conflict(overrides, resume)
+        effective = open_pretraining(Path(resume)).recipe()
+    elif isinstance(recipe, PretrainRecipe):
+        if overrides:
+            raise UsageError(
+                f"a whole recipe was given, and {', '.join(sorted(overrides))} beside it",
+                hint="change the recipe with dataclasses.replace, or give its file",
+            )
+        effective = recipe
+    else:
+        effective = load_pretrain_recipe(recipe, overrides=overrides)
+    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
+    return pretraining.pretrain(
+        effective,
+        data_dir=data_dir,
+        download=download,
+        device=device,
+        out=out,
+        force=force,
+        resume=resume,
+        trusted=trusted,
+        listener=listener,
+        stop=stop,
+        **in_memory,
+    )
+
+
+def _conflict(overrides: Mapping[str, Any], resume: str | Path) -> UsageError:
+    return UsageError(
+        f"a run continues with its own recipe, but {', '.join(sorted(overrides)) or 'a recipe'} was given",
+        where=str(resume),
+        hint="leave it out to continue the run, or start a new one",
+    )
 
 
 def _result(trained: Trained) -> TrainingResult:
@@ -298,12 +320,12 @@ def _changed(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -
     return load_recipe(None, overrides={**dataclasses.asdict(recipe), **overrides}) if overrides else recipe
 
 
-def _named(encoder: Encoders | str | Given | None, program: Program) -> dict[str, str | Given]:
+def _named(encoder: Encoders | str | Path | Given | None, program: Program) -> dict[str, str | Given]:
     """Network -> encoder; one that comes without a name is that of the only network."""
     if encoder is None:
         return {}
     if isinstance(encoder, Mapping):
-        return dict(encoder)
+        return {name: str(each) if isinstance(each, Path) else each for name, each in encoder.items()}
     networks = list(program.networks)
     if len(networks) != 1:
         raise UsageError(
@@ -311,4 +333,4 @@ def _named(encoder: Encoders | str | Given | None, program: Program) -> dict[str
             where="encoder",
             hint=f"encoder={{{networks[0]!r}: ...}}" if networks else "a program without networks needs none",
         )
-    return {networks[0]: encoder}
+    return {networks[0]: str(encoder) if isinstance(encoder, Path) else encoder}

@@ -6,7 +6,7 @@ A block's language says what becomes of it:
   lines, and ``...`` inside a line for anything. A command whose quotes are open goes on in the next line.
 - ``sh``: each line is a command; nothing is said about what it prints.
 - ``python``: runs; the blocks of a page share their names.
-- ``toml``: a recipe, or part of one. ``prolog``: a program.
+- ``toml``: a recipe, or part of one. ``prolog``: a program, which is saved where it begins with ``% NAME.pl``.
 - ``text``, and a directive such as ``{toctree}``: nothing is done. Any other language, or none, is an error.
 """
 
@@ -133,6 +133,8 @@ class Runner:
             read_any_recipe(block)
         elif block.language == "prolog":
             Program(block.text, name=block.place)
+            if named := re.match(r"% (\w+\.pl)\b", block.text):
+                Path(named[1]).write_text(block.text, encoding="utf-8")
         else:
             assert block.language == "text" or block.language.startswith("{"), (
                 f"{block.place}: a block of language {block.language!r} cannot be tested; what is output alone is text"

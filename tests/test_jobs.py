@@ -224,3 +224,26 @@ def test_evaluate_returns_the_same_kind_of_result(finished: ng.TrainingResult) -
 def test_data_in_memory() -> None:
     trained = ng.train("addition", data=load_images("digits"), **SHORT)
     assert trained.metrics == ng.train("addition", data="digits", **SHORT).metrics
+
+
+SHORT_STAGES = {f"stages.{name}.epochs": 1 for name in ("features", "clusters", "refine", "settle")}
+
+
+def test_pretraining_and_on_from_there() -> None:
+    settings = {**SHORT_STAGES, "network.width": 4}
+    pretrained = ng.pretrain(data="digits", objective="simclr", seed=2, limit=120, settings=settings, device="cpu")
+    recipe = pretrained.run.recipe()
+    assert (recipe.data.source, recipe.objective, recipe.seed, recipe.data.limit) == ("digits", "simclr", 2, 120)
+    assert (recipe.network.width, recipe.stages["features"].epochs) == (4, 1)
+    trained = ng.train("addition", encoder=pretrained.run.path, out="run", **SHORT)
+    assert trained.run.recipe().networks["digit_net"].weights
+    assert ng.pretrain(resume=pretrained.run.path).document["metrics"] == pretrained.document["metrics"]
+
+
+def test_a_pretraining_recipe_as_before() -> None:
+    recipe = ng.load_pretrain_recipe(overrides={**SHORT_STAGES, "data.source": "digits", "data.limit": 120})
+    assert ng.pretrain(recipe, device="cpu", out="run").run.recipe() == recipe
+    with pytest.raises(ng.UsageError, match="a whole recipe was given, and seed beside it"):
+        ng.pretrain(recipe, seed=3)
+    with pytest.raises(ng.UsageError, match="continues with its own recipe, but objective was given"):
+        ng.pretrain(resume="run", objective="gedi")

@@ -67,8 +67,9 @@ def figures_of(inspection: Inspection) -> Figures:
             draw[f"confusion_{name}"] = partial(draw_confusion, counts, domains[name])
         if reading is not None and reading.calibration is not None:
             draw[f"reliability_{name}"] = partial(draw_reliability, reading.calibration)
-        if reading is not None and images.dim() == 4:
-            draw[f"typical_{name}"] = partial(draw_typical, images, reading.probabilities, domains[name])
+        inputs = getattr(reading, "inputs", (images,))
+        if reading is not None and len(inputs) == 1 and inputs[0].dim() == 4:
+            draw[f"typical_{name}"] = partial(draw_typical, inputs[0], reading.probabilities, domains[name])
     return Figures(draw)
 
 
