@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RunError,
         UsageError,
     )
+    from nesy_gedi.jobs import evaluate, pretrain, train
     from nesy_gedi.logic.budget import Budget
     from nesy_gedi.logic.explanations import Explanation
     from nesy_gedi.logic.marginals import Marginals
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from nesy_gedi.reports.inspection import Inspection, inspect_run
     from nesy_gedi.reports.pretraining_report import write_pretraining_report
     from nesy_gedi.reports.shortcut_report import ShortcutReport, count_shortcuts
+    from nesy_gedi.reports.training_result import TrainingResult
     from nesy_gedi.training.deepproblog_queries import DeepProbLogReasoner, deepproblog_images
     from nesy_gedi.training.diagnosis import diagnose_encoder
     from nesy_gedi.training.exporting import Exported, export_run
@@ -47,11 +49,9 @@ if TYPE_CHECKING:
     from nesy_gedi.training.predictor import Predictor, load_predictor
     from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
     from nesy_gedi.training.pretrained import load_perception
-    from nesy_gedi.training.pretraining import pretrain
     from nesy_gedi.training.recipe import Recipe, load_recipe
     from nesy_gedi.training.tensorboard import TensorBoard
     from nesy_gedi.training.to_deepproblog import as_deepproblog_network, deepproblog_model
-    from nesy_gedi.training.training import evaluate, train
 
 # The public names and where they live. Imported on first use: torch alone takes over a second.
 _PUBLIC = {
@@ -86,6 +86,7 @@ _PUBLIC = {
     "SoftAssignment": "nesy_gedi.concepts.soft_assignment",
     "TensorBoard": "nesy_gedi.training.tensorboard",
     "TopK": "nesy_gedi.logic.topk",
+    "TrainingResult": "nesy_gedi.reports.training_result",
     "UsageError": "nesy_gedi.errors",
     "answer_queries": "nesy_gedi.logic.queries",
     "as_deepproblog_network": "nesy_gedi.training.to_deepproblog",
@@ -95,8 +96,8 @@ _PUBLIC = {
     "deepproblog_images": "nesy_gedi.training.deepproblog_queries",
     "deepproblog_model": "nesy_gedi.training.to_deepproblog",
     "diagnose_encoder": "nesy_gedi.training.diagnosis",
-    "evaluate": "nesy_gedi.training.training",
     "export_run": "nesy_gedi.training.exporting",
+    "evaluate": "nesy_gedi.jobs",
     "find_objective": "nesy_gedi.objectives",
     "from_arrays": "nesy_gedi.data.arrays",
     "from_dataset": "nesy_gedi.data.datasets",
@@ -107,8 +108,8 @@ _PUBLIC = {
     "load_predictor": "nesy_gedi.training.predictor",
     "load_pretrain_recipe": "nesy_gedi.training.pretrain_recipe",
     "load_recipe": "nesy_gedi.training.recipe",
-    "pretrain": "nesy_gedi.training.pretraining",
-    "train": "nesy_gedi.training.training",
+    "pretrain": "nesy_gedi.jobs",
+    "train": "nesy_gedi.jobs",
     "write_pretraining_report": "nesy_gedi.reports.pretraining_report",
     "write_report": "nesy_gedi.reports.html",
 }
@@ -145,6 +146,7 @@ __all__ = [
     "SoftAssignment",
     "TensorBoard",
     "TopK",
+    "TrainingResult",
     "UsageError",
     "answer_queries",
     "as_deepproblog_network",

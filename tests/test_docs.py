@@ -1,20 +1,17 @@
-"""What the documentation says, runs."""
+"""What the documentation says is so; that its commands and its Python run is in test_documented.py."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import re
-import subprocess
-import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import tomli_w
 import torch
+from documented import PAGES, ROOT, blocks, blocks_of, commands_of
 
-from nesy_gedi.cli.main import commands
 from nesy_gedi.concepts import shortcuts
 from nesy_gedi.concepts.assignment import NEAR_TIE
 from nesy_gedi.data import decoded_cache
@@ -29,45 +26,6 @@ from nesy_gedi.training.labels import LABELLED_BATCH
 from nesy_gedi.training.planning import FEW
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe, load_recipe
 from nesy_gedi.training.task import Task
-
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(language: str) -> list[tuple[str, str]]:
-    return [
-        (f"{page.name}-{number}", text)
-        for page in PAGES
-        for number, (found, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
-        if found == language
-    ]
-
-
-@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in blocks("python")])
-def test_python_blocks_run(code: str) -> None:
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-
-
-def test_commands_exist_with_their_options() -> None:
-    lines = [line.removeprefix("$ ") for _, text in blocks("") for line in text.splitlines()]
-    called = [line.split() for line in lines if line.removeprefix("$ ").startswith("nesy-gedi ")]
-    assert called
-    for _, name, *arguments in called:
-        command = commands.commands[name]
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert {argument for argument in arguments if argument.startswith("--")} <= known
-
-
-SHOWN = [text.partition("\n") for name, text in blocks("") if name.startswith("shortcuts.md") and text.startswith("$")]
-
-
-@pytest.mark.parametrize(("line", "shown"), [(line, shown) for line, _, shown in SHOWN])
-def test_what_commands_are_shown_to_print(line: str, shown: str) -> None:
-    command = [sys.executable, "-c", "from nesy_gedi.cli.main import main; main()", *line.split()[2:]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout == shown
 
 
 def test_linked_pages_exist() -> None:
@@ -85,15 +43,15 @@ def test_the_architecture_page_names_every_module(part: str) -> None:
 
 def test_documented_recipe_keys_are_the_defaults() -> None:
     """All tables, each with all keys: a key that is new fails here until recipes.md says what it is."""
-    (text,) = [text for name, text in blocks("toml") if name.startswith("recipes.md")]
+    (text, *_) = [block.text for block in blocks("toml") if block.page == "recipes.md"]
     documented = {name: table for name, table in tomllib.loads(text).items() if name != "when"}
     recipe = dataclasses.asdict(Recipe(networks={"NAME": NetworkRecipe()}))
     assert documented == tomllib.loads(tomli_w.dumps(recipe))
 
 
 def test_readme_begins_with_the_two_commands() -> None:
-    begin = (ROOT / "README.md").read_text(encoding="utf-8").split("```")[1]
-    assert [line.split("#")[0].strip() for line in begin.strip().splitlines()] == ["make train", "make test"]
+    first = blocks_of(ROOT / "README.md")[0]
+    assert [command.arguments for command in commands_of(first)] == [["make", "train"], ["make", "test"]]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.errors import UsageError, did_you_mean
+from nesy_gedi.networks.given import PREFIX, make_given
 
 BUNDLED = ("conv", "mlp")
 
@@ -136,6 +137,8 @@ def make_encoder(
     if spec == "mlp":
         values = sum(math.prod(shape) for shape in (image_shape, *further))
         return MlpEncoder((values,) if further else image_shape, features, width)
+    if spec.startswith(PREFIX):
+        return make_given(spec)
     module_name, _, factory_name = spec.partition(":")
     if not factory_name:
         raise UsageError(

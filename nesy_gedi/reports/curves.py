@@ -67,6 +67,11 @@ def by_stage(lines: Sequence[Line]) -> list[StageLines]:
 
 
 def loss_curves(stage: StageLines, number: int) -> str:
+    """:func:`draw_losses` as SVG text."""
+    return to_svg(draw_losses(stage, number), f"loss of stage {stage.name} and its terms")
+
+
+def draw_losses(stage: StageLines, number: int) -> Figure:
     """Loss of the stage with that number and the terms that it is the sum of, each on a scale of its own."""
     names = list(dict.fromkeys(name for line in stage.lines for name in line.get("terms", {})))
     values = {"loss": [line["train_loss"] for line in stage.lines]}
@@ -80,7 +85,7 @@ def loss_curves(stage: StageLines, number: int) -> str:
         _finish(axes)
     for axes in grid[len(values) :]:
         axes.set_axis_off()
-    return to_svg(figure, f"loss of stage {stage.name} and its terms")
+    return figure
 
 
 def accuracy_curve(stages: Sequence[StageLines]) -> str:

@@ -28,6 +28,11 @@ LEGEND_ENTRIES = 12
 
 
 def learning_curves(lines: Sequence[Mapping[str, Any]]) -> str:
+    """:func:`draw_learning_curves` as SVG text."""
+    return to_svg(draw_learning_curves(lines), "learning curves")
+
+
+def draw_learning_curves(lines: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss and accuracy of answers over epochs, from the lines of ``metrics.jsonl``.
 
     Where an objective was trained beside the answers, the training loss is that of the answers alone.
@@ -48,7 +53,7 @@ def learning_curves(lines: Sequence[Mapping[str, Any]]) -> str:
     for axes in (loss, accuracy):
         whole_epochs(axes)
     accuracy.set(xlabel="epoch", ylim=(0, 1.02), title="Validation answers right (1 is best)")
-    return to_svg(figure, "learning curves")
+    return figure
 
 
 def scatter(points: Tensor, partitions: Mapping[str, tuple[Tensor, Sequence[str]]]) -> str:

@@ -9,6 +9,11 @@ from nesy_gedi.reports.plots import to_svg
 
 
 def reliability_diagram(calibration: Calibration, label: str) -> str:
+    """:func:`draw_reliability` as SVG text; ``label`` says what it shows."""
+    return to_svg(draw_reliability(calibration), label)
+
+
+def draw_reliability(calibration: Calibration) -> Figure:
     """Accuracy over confidence, with the line where both are equal, above the share of images in each bin."""
     filled = [each for each in calibration.bins if each.count]
     width = calibration.bins[0].high - calibration.bins[0].low
@@ -26,4 +31,4 @@ def reliability_diagram(calibration: Calibration, label: str) -> str:
     figure.legend(loc="outside upper left", fontsize=8, frameon=False, ncols=3, columnspacing=1.0)
     lower.bar(middles, [each.count / total for each in filled], 0.92 * width, color="0.8", edgecolor="0.4", hatch="///")
     lower.set(ylim=(0, 1.02), ylabel="of images", xlabel="confidence")
-    return to_svg(figure, label)
+    return figure

@@ -1,0 +1,76 @@
+"""A finished run as a notebook looks at it: metrics, figures, what its symbols mean."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nesy_gedi.files import write_text
+from nesy_gedi.logic.reasoner import Reasoner
+from nesy_gedi.training.training import Trained
+
+if TYPE_CHECKING:  # matplotlib and what finds shortcuts are imported when they are asked for
+    from nesy_gedi.reports.figures import Figures
+    from nesy_gedi.reports.inspection import Inspection
+
+
+class TrainingResult(Trained):
+    """A finished run in memory; in a notebook it shows what was learned.
+
+    Attributes:
+        run: its folder, ``run.path``.
+        task: program, circuit and slots.
+        networks: name -> :class:`~nesy_gedi.networks.perception.Perception`, with the weights that were kept: images
+            (n, channels, height, width) uint8 in, log-probabilities (n, K) out.
+        queries: the test queries that it was measured on.
+        document: metrics and times, as ``--json`` prints them.
+    """
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured on the test queries: ``answer_accuracy``, ``concept_accuracy`` and so on, all shares in [0, 1]."""
+        found: dict[str, Any] = self.document["metrics"]
+        return found
+
+    @property
+    def reasoner(self) -> Reasoner:
+        """The circuit: log-probabilities (batch, K) of each image in, those of the answers (batch, answers) out."""
+        return self.task.reasoner
+
+    @cached_property
+    def _inspection(self) -> Inspection:
+        from nesy_gedi.reports.inspection import inspect
+
+        return inspect(self)
+
+    def inspect(self) -> Inspection:
+        """What the networks' symbols mean, and which other readings would have fitted; found once, and then kept."""
+        return self._inspection
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The report's figures by name, as matplotlib figures; each is drawn when it is first asked for."""
+        from nesy_gedi.reports.figures import figures_of
+
+        return figures_of(self.inspect())
+
+    def report(self) -> Path:
+        """Write the report, one page that needs nothing else.
+
+        Returns:
+            The path of ``report.html`` in the run folder.
+        """
+        from nesy_gedi.reports.html import render
+
+        write_text(self.run.report_file, render(self.inspect()))
+        return self.run.report_file
+
+    def _repr_html_(self) -> str:
+        from nesy_gedi.reports.summary import summary
+
+        return summary(self.inspect())
+
+    def __repr__(self) -> str:
+        right = f"{self.metrics['answer_accuracy']:.2%} of {self.metrics['queries']} test answers right"
+        return f"TrainingResult({Path(self.document['program']).stem} on {self.document['data']}: {right}; {self.run.path})"
