@@ -190,9 +190,10 @@ def inspect(trained: Trained) -> Inspection:
     measured = trained.document["metrics"]["networks"]
     readings = {name: _read_images(trained, name, values) for name, values in measured.items()}
     learned = {name: each.learned.reads for name, each in readings.items()}
-    shown = shown_by_queries(task, training).tuples(task)
-    found = list_optimal_maps(shown)
-    wrong = shown.changed(learned)
+    with task.answering():
+        shown = shown_by_queries(task, training).tuples(task)
+        found = list_optimal_maps(shown)
+        wrong = shown.changed(learned)
     nearest = nearest_map(learned, {name: each.learned.counts for name, each in readings.items()}, found)
     if not wrong and not found.complete:  # it is optimal, whether it is listed or not
         nearest = Nearest(learned, 0.0, (), is_identity(learned))

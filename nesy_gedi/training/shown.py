@@ -137,8 +137,9 @@ def shown_in_file(task: Task, path: Path) -> Shown:
 
 def foretell(task: Task, queries: Queries) -> str | None:
     """How many readings of the symbols would fit the training answers, in a line; None where that takes long to find."""
-    shown = shown_by_queries(task, queries).tuples(task)
-    found = list_optimal_maps(shown, seconds=CHEAP_SECONDS, limit=1)
+    with task.answering():
+        shown = shown_by_queries(task, queries).tuples(task)
+        found = list_optimal_maps(shown, seconds=CHEAP_SECONDS, limit=1)
     if not found.exact:
         return None
     without = ", not counting those that mix what several networks read" if sharing_images(task) else ""
