@@ -1,7 +1,7 @@
-% Three digits, each seen as an image, in order: which place does each take from the least up? Equal digits share a place,
-% so 7 2 7 is ranked 2-1-2. Only these places are observed.
+% Three digits from 0 to 5, each seen as an image, in order: which place does each take from the least up? Equal digits share
+% a place, so that 4 2 4 is ranked 2-1-2. Only these places are observed.
 
-nn(digit_net, [X], Y, [0..9]) :: digit(X, Y).
+nn(digit_net, [X], Y, [0..5]) :: digit(X, Y).
 
 ranked(X, Y, Z, I-J-K) :-
     digit(X, A), digit(Y, B), digit(Z, C),

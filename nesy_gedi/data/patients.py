@@ -38,9 +38,7 @@ def generate_patients(count: int, seed: int) -> ImageSet:
         raise UsageError(f"cannot generate {count} patients", hint="choose a count of 0 or more")
     card = load_card("patients")
     generator = torch.Generator().manual_seed(seed)
-    combinations = torch.tensor(
-        list(itertools.product(*(range(len(classes)) for classes in card.attributes.values())))
-    )
+    combinations = torch.tensor(list(itertools.product(*(range(len(classes)) for classes in card.attributes.values()))))
     values = combinations[torch.randperm(count, generator=generator) % len(combinations)]
     labels = {name: Labels(each, values[:, k].clone()) for k, (name, each) in enumerate(card.attributes.items())}
     sensors = card.image_shape[0] // len(labels)  # of each symptom

@@ -278,7 +278,9 @@ def find_shortcuts(
         if family == JOINT:
             shown = support.tuples(task)
             found = count_joint(shown)
-            return ShortcutReport(task, support, shown, found, one_to_one, (Prediction(1.0, None, None, 0.0),), None, None)
+            return ShortcutReport(
+                task, support, shown, found, one_to_one, (Prediction(1.0, None, None, 0.0),), None, None
+            )
         shown = support.tuples(task, family)
         looked_at = max(MAX_MAPS, limit + 1)
         found = list_optimal_maps(shown, one_to_one=one_to_one, seconds=COUNTING * seconds, limit=looked_at)

@@ -56,7 +56,9 @@ def _probabilities(text: str, group: ParameterGroup) -> list[float]:
     total = sum(found)
     if total > room + SLACK or (not group.heads[-1] and total < room - SLACK):
         least = "at most " if group.heads[-1] else ""
-        raise _error(f'"{text}" sums to {total:.6g}, where {group.label} leaves {room:.6g}', f"sum to {least}{room:.6g}")
+        raise _error(
+            f'"{text}" sums to {total:.6g}, where {group.label} leaves {room:.6g}', f"sum to {least}{room:.6g}"
+        )
     return found
 
 
