@@ -17,6 +17,8 @@ from nesy_gedi.data.files import (
     verified_files,
 )
 from nesy_gedi.data.image_sets import TEST_SEED, ImageSet, ImageSplits, Labels, split_validation
+from nesy_gedi.data.patients import generate_patients
+from nesy_gedi.data.playing_cards import print_cards
 from nesy_gedi.data.readers import read_cifar, read_digits, read_mnist, read_svhn
 from nesy_gedi.data.resizing import resize
 from nesy_gedi.data.shapes import generate_shapes
@@ -42,6 +44,8 @@ EMBEDDED_SEED = TEST_SEED
 _EMBEDDED: dict[str, Callable[[Card], ImageSet]] = {
     "digits": read_digits,
     "shapes": lambda card: generate_shapes(card.train + card.test, EMBEDDED_SEED),
+    "patients": lambda card: generate_patients(card.train + card.test, EMBEDDED_SEED),
+    "playing-cards": lambda card: print_cards(read_digits(load_card("digits")), card, EMBEDDED_SEED),
     "moons": lambda card: generate_moons(card, EMBEDDED_SEED),
     "circles": lambda card: generate_circles(card, EMBEDDED_SEED),
     "traffic": lambda card: generate_traffic(card.train + card.test, EMBEDDED_SEED),

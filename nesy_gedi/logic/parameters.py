@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,25 @@ class LearnedProbabilities(nn.Module):
     def _free(group: ParameterGroup) -> list[int]:
         heads = [k for k, learned in enumerate(group.learned) if learned]
         return heads + ([len(group.learned)] if group.heads[-1] else [])
+
+    def logits_of(self, number: int, learned: Sequence[float]) -> Tensor:
+        """Logits under which the learned heads of one group have these probabilities, and "none" what is left."""
+        group = self.groups[number]
+        fixed = sum(p for p, is_learned in zip(group.heads, group.learned, strict=False) if not is_learned)
+        shares = [*learned, *([1.0 - fixed - sum(learned)] if group.heads[-1] else [])]
+        return torch.tensor([max(share, SMALLEST_PROBABILITY) for share in shares], dtype=torch.float64).log().float()
+
+    @contextlib.contextmanager
+    def replaced(self, logits: Sequence[Tensor]) -> Iterator[None]:
+        """Other logits for a while, one tensor for each group."""
+        before = [each.data for each in self.logits]
+        try:
+            for own, other in zip(self.logits, logits, strict=True):
+                own.data = other.to(own.device)
+            yield
+        finally:
+            for own, old in zip(self.logits, before, strict=True):
+                own.data = old
 
     def forward(self, group: int, dtype: torch.dtype) -> Tensor:
         """Log-probabilities of the heads of one group and of "none", shape ``(heads + 1,)``."""

@@ -209,11 +209,13 @@ def inspect(trained: Trained) -> Inspection:
     nearest: Nearest | None = None
     wrong: int | None = None
     if knows_symbols(task, training):
-        shown = shown_by_queries(task, training).tuples(task)
-        found = list_optimal_maps(shown)
-        if len(maps) == len(readings):
-            learned = {name: each.reads for name, each in maps.items()}
-            wrong = shown.changed(learned)
+        learned = {name: each.reads for name, each in maps.items()}
+        with task.answering():
+            shown = shown_by_queries(task, training).tuples(task)
+            found = list_optimal_maps(shown)
+            if len(maps) == len(readings):
+                wrong = shown.changed(learned)
+        if wrong is not None:
             nearest = nearest_map(learned, {name: each.counts for name, each in maps.items()}, found)
             if not wrong and not found.complete:  # it is optimal, whether it is listed or not
                 nearest = Nearest(learned, 0.0, (), is_identity(learned))

@@ -135,7 +135,8 @@ class ShortcutReport:
             what = by_network(self.found.unseen, self.found.domains)
             said.append(f"Never shown: {what}. They may be read as anything, and every reading is counted.")
         if self.task.program.parameters:
-            said.append("Learned probabilities are taken as they are before training.")
+            when = "when answers are drawn, by data.truth" if self.task.true_logits else "before training"
+            said.append(f"Learned probabilities are taken as they are {when}.")
         if self.found.random and self.count != ONE:
             said.append(
                 "Rules are random, so a map is optimal here where every answer is as probable as before: then no number of "
@@ -273,20 +274,23 @@ def find_shortcuts(
         raise UsageError(f"nothing can be counted in {seconds:g} seconds", where="--max-seconds", hint="allow more")
     if limit < 0:
         raise UsageError(f"{limit} shortcuts cannot be listed", where="--list", hint="give 0 or more")
-    if family == JOINT:
-        shown = support.tuples(task)
-        found = count_joint(shown)
-        return ShortcutReport(task, support, shown, found, one_to_one, (Prediction(1.0, None, None, 0.0),), None, None)
-    shown = support.tuples(task, family)
-    looked_at = max(MAX_MAPS, limit + 1)
-    found = list_optimal_maps(shown, one_to_one=one_to_one, seconds=COUNTING * seconds, limit=looked_at)
-    # What pure clusters would leave comes first: it is hidden best.
-    listed = sorted(found.maps, key=lambda maps: (not is_identity(maps), kind_of(maps) == "merging"))[: limit + 1]
-    found = replace(found, maps=tuple(listed), complete=found.complete and len(listed) == len(found.maps))
-    outside, _ = shown.other_tuples(OUTSIDE_TUPLES)
-    predictions = tuple(predict_accuracy(shown, maps, outside) for maps in found.maps)
-    repairs = [_repair(shown, straight, found, seconds) for straight in (False, True)]
-    return ShortcutReport(task, support, shown, found, one_to_one, predictions, *repairs)
+    with task.answering():
+        if family == JOINT:
+            shown = support.tuples(task)
+            found = count_joint(shown)
+            return ShortcutReport(
+                task, support, shown, found, one_to_one, (Prediction(1.0, None, None, 0.0),), None, None
+            )
+        shown = support.tuples(task, family)
+        looked_at = max(MAX_MAPS, limit + 1)
+        found = list_optimal_maps(shown, one_to_one=one_to_one, seconds=COUNTING * seconds, limit=looked_at)
+        # What pure clusters would leave comes first: it is hidden best.
+        listed = sorted(found.maps, key=lambda maps: (not is_identity(maps), kind_of(maps) == "merging"))[: limit + 1]
+        found = replace(found, maps=tuple(listed), complete=found.complete and len(listed) == len(found.maps))
+        outside, _ = shown.other_tuples(OUTSIDE_TUPLES)
+        predictions = tuple(predict_accuracy(shown, maps, outside) for maps in found.maps)
+        repairs = [_repair(shown, straight, found, seconds) for straight in (False, True)]
+        return ShortcutReport(task, support, shown, found, one_to_one, predictions, *repairs)
 
 
 def count_shortcuts(

@@ -54,6 +54,9 @@ class DataRecipe:
         any_order: each tuple stands for all orders of its images.
         outside: test queries over all other tuples; 0 for as many of each as of each in the support.
         image_shape, skip_unreadable: how files are read, as in :class:`~nesy_gedi.data.ReadOptions`.
+        truth: the probabilities of the program's ``t(_)`` with which answers are drawn: a text for each clause that has
+            some, in the program's order, with a number for each, ``"0.1 0.7 0.2"``; empty for those of the program,
+            from which training begins.
     """
 
     source: str = "digits"
@@ -63,6 +66,7 @@ class DataRecipe:
     support: tuple[str, ...] = ()
     any_order: bool = False
     outside: int = 0
+    truth: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
     skip_unreadable: bool = False
 

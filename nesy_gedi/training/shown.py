@@ -157,8 +157,9 @@ def foretell(task: Task, queries: Queries) -> str | None:
     knows what the training images show."""
     if not knows_symbols(task, queries):
         return None
-    shown = shown_by_queries(task, queries).tuples(task)
-    found = list_optimal_maps(shown, seconds=CHEAP_SECONDS, limit=1)
+    with task.answering():
+        shown = shown_by_queries(task, queries).tuples(task)
+        found = list_optimal_maps(shown, seconds=CHEAP_SECONDS, limit=1)
     if not found.exact:
         return None
     without = ", not counting those that mix what several networks read" if sharing_images(task) else ""

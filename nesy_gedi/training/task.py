@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from nesy_gedi.training.checkpoints import LEARNED, OBJECTIVE
 from nesy_gedi.training.recipe import FROM_CLUSTERS, NetworkRecipe, Recipe, check_recipe
 from nesy_gedi.training.splits import Splits, draw_splits, draw_test
 from nesy_gedi.training.support import read_support
+from nesy_gedi.training.truth import read_truth
 
 LABELLING_BATCH = 4096
 """Queries labelled at once."""
@@ -61,6 +63,7 @@ class Task:
         seen: the inputs that a network perceives.
         concepts: the same in the order of a support's tuples: slot by slot, networks in the program's order.
         support: the tuples of true symbols that queries are restricted to, (tuples, concepts) int64; None for all.
+        truth: logits of the learned probabilities with which answers are drawn; None for those that they have.
 
     Raises:
         AnswerError: the program derives no answer from a tuple of the support.
@@ -137,6 +140,7 @@ class Task:
             return columns[0], order.index(concept.network), columns
 
         self.concepts = tuple(sorted(self.seen, key=place))
+        self.true_logits = read_truth(program, recipe, self.reasoner.learned)
         self.support = read_support(self)
 
     def with_recipe(self, recipe: Recipe) -> Task:
@@ -322,6 +326,16 @@ class Task:
             symbols: (n, concepts) int64, positions in the domains.
             seed: for the answers of a random program.
         """
+        with self.answering():
+            return self._derive(symbols, seed)
+
+    def answering(self) -> contextlib.AbstractContextManager[None]:
+        """Learned probabilities are what answers are drawn with, ``data.truth``, until the context is left."""
+        return (
+            contextlib.nullcontext() if self.true_logits is None else self.reasoner.learned.replaced(self.true_logits)
+        )
+
+    def _derive(self, symbols: Tensor, seed: int) -> Derived:
         parts: list[Derived] = []
         generator = torch.Generator().manual_seed(seed)
         for part in symbols.split(LABELLING_BATCH):

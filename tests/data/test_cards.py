@@ -12,7 +12,10 @@ PUBLISHED = [name for name in available() if not load_card(name).embedded]
 
 
 def test_known_data_sets() -> None:
-    assert EMBEDDED == ["circles", "digits", "moons", "shapes", "traffic", "traffic-emergency"]
+    assert [
+        *("circles", "digits", "moons", "patients", "playing-cards"),
+        *("shapes", "traffic", "traffic-emergency"),
+    ] == EMBEDDED
     assert PUBLISHED == ["cifar10", "cifar100", "fashion-mnist", "kmnist", "mnist", "svhn"]
     assert sorted(_EMBEDDED) == EMBEDDED
     assert sorted(_FROM_FILES) == PUBLISHED
