@@ -100,7 +100,12 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> Tensor:
 
 
 def decode_files(
-    files: Sequence[Path], root: Path, options: ReadOptions, *, columns: Sequence[Iterable[int]] = (), fresh: bool = False
+    files: Sequence[Path],
+    root: Path,
+    options: ReadOptions,
+    *,
+    columns: Sequence[Iterable[int]] = (),
+    fresh: bool = False,
 ) -> DecodedFiles:
     """The images of ``files``, from the user's cache where they have been decoded before.
 
@@ -172,7 +177,9 @@ def _decode_all(
 
         def decode(number: int) -> np.ndarray | str:
             header = headers[number]
-            return header if isinstance(header, str) else _try(lambda path: _decode(path, wanted[number]), files[number])
+            return (
+                header if isinstance(header, str) else _try(lambda path: _decode(path, wanted[number]), files[number])
+            )
 
         for number, pixels in enumerate(pool.map(decode, range(len(files)))):
             if isinstance(pixels, str):
@@ -211,6 +218,12 @@ def _targets(
         for number in varied:
             targets[number] = _shrunk(heights, widths)
     return targets
+
+
+def common_shape(headers: Sequence[Header], shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(channels, height, width) that pictures of these sizes are brought to, which are all of one kind."""
+    everything = torch.ones(len(headers), dtype=torch.bool)
+    return (_channels(headers, everything, shape), *_targets(headers, [range(len(headers))], shape)[0])
 
 
 def _connected(columns: Sequence[Iterable[int]]) -> list[set[int]]:
@@ -257,10 +270,11 @@ def _probe(path: Path) -> Header:
         width, height = image.size
         if image.getexif().get(_ORIENTATION, 1) >= 5:
             height, width = width, height
-        return height, width, _is_grey(image)
+        return height, width, is_grey(image)
 
 
-def _is_grey(image: Image.Image) -> bool:
+def is_grey(image: Image.Image) -> bool:
+    """Whether a picture has no colour, by its mode and palette."""
     if image.mode in ("P", "PA"):
         palette = np.asarray(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
         return bool((palette == palette[:, :1]).all())
