@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -149,6 +151,8 @@ def make_encoder(
             hint=f"importing it runs its code; {permission}",
         )
     try:
+        if (here := os.getcwd()) not in sys.path:  # which python -m has, and an installed command has not
+            sys.path.append(here)
         found = getattr(importlib.import_module(module_name), factory_name)
         encoder = found if isinstance(found, nn.Module) else found()
     except Exception as error:  # whatever the user's module raises
