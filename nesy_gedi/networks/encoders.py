@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +155,7 @@ def make_encoder(
             hint=f"importing it runs its code; {permission}",
         )
     try:
-        found = getattr(importlib.import_module(module_name), factory_name)
+        found = getattr(_import(module_name), factory_name)
         encoder = found if isinstance(found, nn.Module) else found()
     except Exception as error:  # whatever the user's module raises
         raise UsageError(
@@ -162,6 +165,18 @@ def make_encoder(
     if not isinstance(encoder, nn.Module):
         raise UsageError(f"{spec} returned {type(encoder).__name__}, not a torch.nn.Module")
     return encoder
+
+
+def _import(name: str) -> ModuleType:
+    """A module; also one in the working directory, which Python looks into, but an installed command does not."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        top, here = name.partition(".")[0], Path.cwd()
+        if str(here) in sys.path or not ((here / top).is_dir() or (here / f"{top}.py").is_file()):
+            raise
+        sys.path.append(str(here))
+        return importlib.import_module(name)
 
 
 def _together(image_shape: tuple[int, ...], further: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

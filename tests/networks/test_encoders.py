@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from nesy_gedi.networks.encoders import ConvEncoder, MlpEncoder, make_encoder
 from nesy_gedi.networks.heads import make_head
 
 SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32)]
+
+
+def test_a_module_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "encoders_beside.py").write_text("from torch import nn\nmake = nn.Flatten\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(tmp_path))])
+    assert isinstance(make_encoder("encoders_beside:make", (1, 8, 8), 4, trusted=True), nn.Flatten)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 1), (2, 5, 40)])
