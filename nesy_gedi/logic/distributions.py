@@ -130,3 +130,9 @@ def check_rows(log_p: Tensor, name: str) -> None:
             where=f"network {name}",
             hint="end the network with log_softmax, or declare what it returns (logits, probabilities)",
         )
+
+
+def one_hot_log(values: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Log of one-hot distributions: 0 at the value, -inf elsewhere; shape (*values.shape, size)."""
+    result = torch.full((*values.shape, size), -torch.inf, dtype=dtype, device=values.device)
+    return result.scatter_(-1, values[..., None], 0.0)

@@ -16,6 +16,7 @@ from nesy_gedi.concepts.inputs import LabelledImages
 from nesy_gedi.concepts.statements import alternatives, left_open, statements
 from nesy_gedi.concepts.telling_queries import next_query
 from nesy_gedi.data import ImageSplits, Queries
+from nesy_gedi.logic.distributions import one_hot_log
 from nesy_gedi.logic.likelihood import LOG_PROBABILITY_FLOOR
 from nesy_gedi.networks.batches import in_batches
 from nesy_gedi.networks.perception import Perception
@@ -24,7 +25,7 @@ from nesy_gedi.training.labels import Labelled
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.runs import VERSION
 from nesy_gedi.training.splits import Splits
-from nesy_gedi.training.task import Task, one_hot_log
+from nesy_gedi.training.task import Task
 
 UNLIKELY = 0.2
 """Of what answers cost where images say nothing. Where they surely cost more under the best assignment, clusters mix

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from nesy_gedi.data import ImageSet
 from nesy_gedi.errors import RunError
 from nesy_gedi.files import write_json
+from nesy_gedi.logic.distributions import one_hot_log
 from nesy_gedi.logic.exported_circuit import ExportedCircuit, log_mean
 from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.exported_networks import CHECKED, sample, single_precision, unit_float
 from nesy_gedi.training.onnx_files import TOLERANCE, capture, compare_onnx, difference, save_program, write_onnx
 from nesy_gedi.training.runs import VERSION
-from nesy_gedi.training.task import Task, one_hot_log
+from nesy_gedi.training.task import Task
 
 ANSWERS = "answers"
 """Name of the files, before their endings."""

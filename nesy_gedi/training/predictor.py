@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nesy_gedi.errors import DataError, DistributionError, NesyGediWarning, RunError, UsageError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
-from nesy_gedi.logic.distributions import NeuralInput
+from nesy_gedi.logic.distributions import NeuralInput, one_hot_log
 from nesy_gedi.networks.batches import IMAGES_BATCH
 from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.training.adoption import adopt_pretrained
@@ -29,7 +29,7 @@ from nesy_gedi.training.predictor_folder import SavedPredictor, is_predictor, of
 from nesy_gedi.training.predictor_inputs import Given, Images, given_values, images_by_slot
 from nesy_gedi.training.recipe import NetworkRecipe
 from nesy_gedi.training.runs import open_run
-from nesy_gedi.training.task import Task, one_hot_log
+from nesy_gedi.training.task import Task
 from nesy_gedi.training.unusual import unusual, warning_about
 
 QUERIES_AT_ONCE = 4096

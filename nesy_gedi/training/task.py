@@ -16,7 +16,7 @@ from nesy_gedi.data import ImageSet, ImageSplits, Queries
 from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import AnswerError, DataError, RecipeError, did_you_mean
 from nesy_gedi.logic.cache import GroundingCache
-from nesy_gedi.logic.distributions import NeuralInput
+from nesy_gedi.logic.distributions import NeuralInput, one_hot_log
 from nesy_gedi.logic.program import Program
 from nesy_gedi.logic.reasoner import Reasoner
 from nesy_gedi.networks.encoders import BUNDLED
@@ -396,9 +396,3 @@ class Task:
     def queries(self, images: ImageSplits) -> Splits:
         """Training, validation and test queries; no two of these share an image. Raises as :meth:`test_queries`."""
         return draw_splits(self, images)
-
-
-def one_hot_log(values: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Log of one-hot distributions: 0 at the value, -inf elsewhere; shape (*values.shape, size)."""
-    result = torch.full((*values.shape, size), -torch.inf, dtype=dtype, device=values.device)
-    return result.scatter_(-1, values[..., None], 0.0)
