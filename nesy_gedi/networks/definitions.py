@@ -63,7 +63,7 @@ def write_definition(perception: Perception, spec: str, title: str) -> str:
     encoder = encoder_layers(perception.encoder, spec, len(shapes))
     head = head_layers(perception.head)
     parts = [each.source.strip() for each in (encoder, head) if each.source]
-    views = [_view(shape, mean) for shape, mean in zip(shapes, means, strict=True)]
+    views = map(_view, shapes)
     return _FILE.format(
         title=title.translate({ord(character): None for character in '"\\'}),
         note=f"\n{textwrap.fill(encoder.note, WIDTH)}\n" if encoder.note else "",
@@ -83,10 +83,9 @@ def write_definition(perception: Perception, spec: str, title: str) -> str:
     )
 
 
-def _view(shape: Sequence[int], mean: Tensor) -> tuple[int, ...]:
-    """How (channels,) stands beside an input of this shape: along its first dimension, or its last."""
-    leading = len(mean) == shape[0]
-    return (-1, *[1] * (len(shape) - 1)) if leading else (*[1] * (len(shape) - 1), -1)
+def _view(shape: Sequence[int]) -> tuple[int, ...]:
+    """How a value a channel or coordinate stands beside an input: channels come first in images, coordinates last."""
+    return (-1, 1, 1) if len(shape) == 3 else (-1,)
 
 
 def _spell(values: Iterable[object]) -> str:

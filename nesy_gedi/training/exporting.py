@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import math
 import shlex
@@ -286,17 +287,8 @@ def _members(perception: Perception) -> list[Perception]:
         return [perception]
     made = []
     for own_encoder, own_head in zip(encoder.members, head.members, strict=True):
-        shapes = getattr(perception, "image_shapes", None)
-        member = Perception(
-            own_encoder,
-            own_head,
-            perception.domain,
-            image_shape=shapes or perception.image_shape,
-            output=perception.output,
-        )
-        member.to(perception.mean.dtype)
-        for key, tensor in perception.named_buffers(recurse=False):
-            getattr(member, key).copy_(tensor)
+        member = copy.deepcopy(perception)  # with what all members have: domain, shapes, normalisation
+        member.encoder, member.head = own_encoder, own_head
         made.append(member.eval())
     return made
 
