@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 
-.PHONY: train test setup lint types browser fuzz bench clean
+.PHONY: train test setup lint types browser docs fuzz bench clean
 
 train: $(STAMP)
 	$(BIN)/nesy-gedi train programs/addition.pl
@@ -29,9 +29,15 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# The documentation as a site, in build/site; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/site
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/zoo.py --results build/zoo.jsonl
 	$(BIN)/python benchmarks/long_sums.py --results build/long-sums.jsonl
 	$(BIN)/python benchmarks/shortcut_counting.py --results build/shortcut-counting.jsonl
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

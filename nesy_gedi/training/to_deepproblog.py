@@ -157,9 +157,8 @@ def _load(path: Path, trusted: bool, encoders: Collection[str]) -> tuple[Task, n
     run = open_run(path)
     program = run.program(trusted=trusted)
     task = Task(program, adopt_pretrained(run.recipe()), cache=GroundingCache())
-    networks = make_perceptions(
-        task, run.image_shape(), trusted=tuple(program.networks) if trusted else tuple(encoders)
-    )
+    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
+    networks = make_perceptions(task, shapes, trusted=tuple(program.networks) if trusted else tuple(encoders))
     restore_model(task, networks, run.checkpoints.load_final().model)
     return task, networks.eval()
 
