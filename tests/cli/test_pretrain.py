@@ -150,7 +150,7 @@ WRONG = [
     (settings("precision=fp99"), "error: precision: cannot compute with precision fp99", "hint: valid: 32-true"),
     (settings("training.precision=32-true"), "unknown key training", "precision"),
     (["--set", "epochs"], "expected key=value, found 'epochs'", "for example --set stages.features.epochs=5"),
-    (["--encoder", "tests"], "there is no encoder tests", "valid: conv, mlp, or package.module:factory for your own"),
+    (["--encoder", "tests"], "there is no encoder tests", "valid: conv, mlp, torchvision:NAME"),
     (settings("stage.features.epochs=1"), "unknown key stage", "did you mean stages?"),
     (settings("stages.feature.epochs=1"), "the recipe has no stage feature", "did you mean features?"),
     (settings("stages.features.epoch=1"), "unknown key epoch in [stages.features]", "did you mean epochs?"),
