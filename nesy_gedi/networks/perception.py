@@ -87,7 +87,7 @@ class Perception(nn.Module):
             one.
             UsageError, EncoderError: as :meth:`features`.
         """
-        pixels = self._standardised(inputs)
+        pixels = self._all_standardised(inputs)
         log_p = self.normalise(self._run(lambda: self.head(self.encoder(*pixels)), inputs))
         if len(log_p) != len(inputs[0]):
             raise self._fault(*rows_fault(log_p, len(inputs[0])))
@@ -102,23 +102,23 @@ class Perception(nn.Module):
             UsageError: the encoder returns something else, and has never done otherwise.
             EncoderError: it does so, or raises an exception, after it has worked.
         """
-        pixels = self._standardised(inputs)
+        pixels = self._all_standardised(inputs)
         features = self._run(lambda: self.encoder(*pixels), inputs)
         if wrong := features_fault(features, len(inputs[0])):
             raise self._fault(*wrong)
         self._has_worked = True
         return features
 
-    def _standardised(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _all_standardised(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The pixels that the encoder takes, of images that are checked."""
         expected = len(self.image_shapes) or 1
         if len(inputs) != expected:
             raise DataError(
                 f"{len(inputs)} inputs, the network takes {expected}", hint="give one tensor for each of its inputs"
             )
-        return tuple(self._standardised_input(k, images) for k, images in enumerate(inputs))
+        return tuple(self._standardised(images, k) for k, images in enumerate(inputs))
 
-    def _standardised_input(self, number: int, images: Tensor) -> Tensor:
+    def _standardised(self, images: Tensor, number: int) -> Tensor:
         shape = self.image_shapes[number] if self.image_shapes else None
         if shape is not None and tuple(images.shape[1:]) != shape:
             raise DataError(

@@ -321,7 +321,7 @@ class Readings(nn.Module):
 class Pixels(Perception):
     """Reads pixels as they are."""
 
-    def _standardised(self, images: Tensor) -> Tensor:
+    def _standardised(self, images: Tensor, number: int) -> Tensor:
         return images.float()
 
 
