@@ -50,14 +50,15 @@ def make_predictor(name: str, query: str) -> Predictor:
 
 
 def in_turns(functions: list[Callable[[], object]], turns: int) -> list[list[float]]:
-    """Seconds of each function, turn by turn, after one that does not count."""
+    """Processor seconds of each function, turn by turn, after one that does not count: what else the machine does is left
+    out, and with one thread they are those that pass on an idle machine."""
     spent: list[list[float]] = [[] for _ in functions]
     for turn in range(turns + 1):
         for k, function in enumerate(functions):
-            started = time.perf_counter()
+            started = time.process_time()
             function()
             if turn:
-                spent[k].append(time.perf_counter() - started)
+                spent[k].append(time.process_time() - started)
     return spent
 
 
@@ -119,12 +120,12 @@ def main() -> None:
     header = ("query form", "queries", "encoder", "answers", "with explanations", "its worst turn", "from PNG files")
     table = markdown_table(header, [measure(name, query, arguments.turns) for name, query in PROGRAMS])
     text = (
-        f"`python benchmarks/predict.py`. On {machine()}; one torch thread. Images a second of {IMAGES:,} images of "
+        f"`python benchmarks/predict.py`. On {machine()}; one torch thread. Images a second of processor time, of {IMAGES:,} images of "
         f"{'x'.join(map(str, SHAPE[1:]))}, the bundled `conv` encoder in passes of {BATCH} images at most; in brackets the "
         f"share of the encoder's own throughput, the median over {arguments.turns} turns in one process, in each of which "
         "all columns are measured one after the other. *Answers* are probabilities of all answers and symbols, and whether "
-        "images are unlike those of training; explanations are on top. Files are read by as many threads as there are "
-        f"cores, beside the network's own.\n\n{table}"
+        "images are unlike those of training; explanations are on top. Files are read by "
+        f"other threads while the network works, whose time counts here, too.\n\n{table}"
     )
     print(text)
     if not arguments.dry:

@@ -205,7 +205,7 @@ def _answer(
             assert not isinstance(each, str)
             column.append(each.pixels)
             _count(each, seen)
-    files = tuple(queries.files[number] for number in kept)
+    kept_files = tuple(queries.files[number] for number in kept)
     if not kept:
         return FilePredictions((), (), None, tuple(skipped))
     tensors = [torch.from_numpy(np.stack(column)) for column in images]
@@ -214,7 +214,7 @@ def _answer(
     }
     predictions = predictor.answer(tensors, given={**values, **given}, explain=explain, sure=sure)
     seen.codes += predictions.unusual.values()
-    return FilePredictions(tuple(kept), files, predictions, tuple(skipped))
+    return FilePredictions(tuple(kept), kept_files, predictions, tuple(skipped))
 
 
 def _count(image: _Pixels, seen: _Seen) -> None:

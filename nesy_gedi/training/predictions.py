@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -192,21 +192,25 @@ class Predictions:
         }
 
 
-_OF_ROWS = ("log_p", "best", "symbols", "share", "values")
-
-
 def joined(parts: Sequence[Predictions]) -> Predictions:
     """Predictions of the same program, one after the other; at least one."""
     first = parts[0]
     if len(parts) == 1:
         return first
-    rows = {name: torch.cat([getattr(part, name) for part in parts]) for name in _OF_ROWS}
-    maps = {
-        name: {key: torch.cat([getattr(part, name)[key] for part in parts]) for key in getattr(first, name)}
-        for name in ("concepts", "unusual")
-    }
-    assert {field.name for field in fields(first)} >= {*rows, *maps}
-    return replace(first, **rows, **maps)
+
+    def rows(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    return replace(
+        first,
+        log_p=rows("log_p"),
+        best=rows("best"),
+        symbols=rows("symbols"),
+        share=rows("share"),
+        values=rows("values"),
+        concepts={key: torch.cat([part.concepts[key] for part in parts]) for key in first.concepts},
+        unusual={slot: torch.cat([part.unusual[slot] for part in parts]) for slot in first.unusual},
+    )
 
 
 def _short(p: float) -> str:

@@ -233,7 +233,8 @@ class Predictor:
     @torch.no_grad()
     def _perceive(self, images: Mapping[str, Tensor]) -> _Perceived:
         """What each network makes of a batch. Each image goes through each network once, all slots together."""
-        seen, codes = {}, {}
+        seen: dict[str, Tensor] = {}
+        codes: dict[str, Tensor] = {}
         for name, live in self._live.items():
             slots = self._slots_of(name)
             shown = images[slots[0]]
