@@ -120,7 +120,8 @@ def main() -> None:
     header = ("query form", "queries", "encoder", "answers", "with explanations", "its worst turn", "from PNG files")
     table = markdown_table(header, [measure(name, query, arguments.turns) for name, query in PROGRAMS])
     text = (
-        f"`python benchmarks/predict.py`. On {machine()}; one torch thread. Images a second of processor time, of {IMAGES:,} images of "
+        f"`python benchmarks/predict.py`. On {machine()}; one torch thread. Images a second of processor time, of "
+        f"{IMAGES:,} images of "
         f"{'x'.join(map(str, SHAPE[1:]))}, the bundled `conv` encoder in passes of {BATCH} images at most; in brackets the "
         f"share of the encoder's own throughput, the median over {arguments.turns} turns in one process, in each of which "
         "all columns are measured one after the other. *Answers* are probabilities of all answers and symbols, and whether "
