@@ -264,6 +264,11 @@ PLAIN_LAYERS: Mapping[type[nn.Module], Callable[[Any], str]] = {
 
 
 def _layer(layer: nn.Module) -> str:
+    if type(layer) not in PLAIN_LAYERS:
+        raise UsageError(
+            f"a layer {type(layer).__name__} has no definition in plain PyTorch that could be written",
+            hint="name your own encoder: package.module:factory",
+        )
     return PLAIN_LAYERS[type(layer)](layer)
 
 
