@@ -144,13 +144,13 @@ def _print_one(predictions: Predictions, images: list[str], top: int) -> None:
     click.echo(f"\n{title}:")
     rows = []
     for k, item in enumerate(predictions.inputs):
-        (slot,) = item.slots
-        p = predictions.concepts[item.network, slot][0]
+        p = predictions.concepts[item.network, *item.slots][0]
         symbol, read = predictions.symbol(0, k), item.domain[int(p.argmax())]
         shown = "-" if symbol is None else symbol
         own = "" if symbol is None else f"{p[item.domain.index(symbol)]:.4f}"
         by_itself = "" if symbol in (read, None) else f"by itself: {read} ({p.max():.2f})"
-        rows.append([slot, images[predictions.slots.index(slot)], item.network, shown, own, by_itself])
+        files = ", ".join(images[predictions.slots.index(slot)] for slot in item.slots)
+        rows.append([", ".join(item.slots), files, item.network, shown, own, by_itself])
     header = ["slot", "image", "network", "symbol", "probability", ""]
     print_table(
         [row if _read_otherwise(rows) else row[:5] for row in rows], header if _read_otherwise(rows) else header[:5]
@@ -231,9 +231,7 @@ def _write_csv(predictor: Predictor, queries: FileQueries, found: Iterable[FileP
     def rows() -> Iterator[list[object]]:
         observed = [item.slots[0] for item in predictor.observed]
         several = len({item.network for item in predictor.inputs}) > 1
-        names = [
-            f"{item.network}({item.slots[0]})" if several else f"symbol({item.slots[0]})" for item in predictor.inputs
-        ]
+        names = [f"{item.network if several else 'symbol'}({', '.join(item.slots)})" for item in predictor.inputs]
         answer = ["answer", "probability", "runner_up", "runner_up_probability", "unsure", "doubts"]
         yield [*predictor.slots, *observed, *answer, *names]
         for part in found:

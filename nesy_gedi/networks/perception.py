@@ -136,6 +136,11 @@ class Perception(nn.Module):
         self._has_worked = True
         return features
 
+    def statistics(self, number: int = 0) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, per channel or coordinate, with which an input is standardised, (channels,) each."""
+        mean, std = (self.get_buffer(f"{name}_{number}" if number else name) for name in ("mean", "std"))
+        return mean, std
+
     def _encode(self, pixels: Sequence[Tensor]) -> Tensor:
         """What the encoder returns; where it is frozen, nothing is kept for a gradient that nothing asks for."""
         if self.rate == 0.0 and torch.is_grad_enabled() and not any(each.requires_grad for each in pixels):
@@ -175,7 +180,7 @@ class Perception(nn.Module):
             )
         pixels = _unit_range(images)
         # In the precision of the buffers, which is that of the weights.
-        mean, std = (self.get_buffer(f"{name}_{k}" if k and self.image_shapes else name) for name in ("mean", "std"))
+        mean, std = self.statistics(k if self.image_shapes else 0)
         per_channel = (-1,) if images.dim() == 3 else (-1, *[1] * (images.dim() - 2))
         return (pixels.to(mean.dtype) - mean.view(per_channel)) / std.view(per_channel)
 

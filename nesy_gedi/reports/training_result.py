@@ -13,6 +13,10 @@ from nesy_gedi.training.training import Trained
 if TYPE_CHECKING:  # matplotlib and what finds shortcuts are imported when they are asked for
     from nesy_gedi.reports.figures import Figures
     from nesy_gedi.reports.inspection import Inspection
+    from nesy_gedi.training.exporting import Exported
+    from nesy_gedi.training.predictions import Predictions
+    from nesy_gedi.training.predictor import Predictor
+    from nesy_gedi.training.predictor_inputs import Given, Images
 
 
 class TrainingResult(Trained):
@@ -65,6 +69,44 @@ class TrainingResult(Trained):
 
         write_text(self.run.report_file, render(self.inspect()))
         return self.run.report_file
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Answers about new images, with the weights that were kept; loaded from the run folder once.
+
+        Its networks are copies: on the device that is free, with the Python of their encoders trusted as in this process.
+        """
+        from nesy_gedi.training.predictor import Predictor
+
+        return Predictor.load(self.run.path, trusted=True)
+
+    def predict(self, images: Images, *, given: Given | None = None) -> Predictions:
+        """Answers about new images, the symbols behind them, and what is in doubt.
+
+        Args:
+            images: for each slot of the query form (n, channels, height, width), uint8 in 0..255 or float in [0, 1]; points
+                (n, d) float: a mapping by slot, a sequence in the order of the slots, or the tensor of the only one.
+            given: values of observed slots that are known, by slot.
+
+        Raises:
+            UsageError, DataError: as :meth:`~nesy_gedi.training.predictor.Predictor.__call__`.
+        """
+        return self.predictor(images, given=given)
+
+    def export(self, to: str | Path, *, force: bool = False, onnx: bool = True) -> Exported:
+        """Write what was learned as files that work without this package.
+
+        Args:
+            to: the folder to write.
+            force: replace an export that is there.
+            onnx: whether to write ONNX files, which needs the packages of the extra ``onnx``.
+
+        Raises:
+            RunError, UsageError: as :func:`~nesy_gedi.training.exporting.export_run`.
+        """
+        from nesy_gedi.training.exporting import export_run
+
+        return export_run(self.run.path, to, force=force, onnx=onnx, trusted=True)
 
     def _repr_html_(self) -> str:
         from nesy_gedi.reports.summary import summary

@@ -11,6 +11,7 @@ from torch import nn
 
 from nesy_gedi.errors import RunError, UsageError
 from nesy_gedi.networks.cards import card_of, read_card
+from nesy_gedi.networks.definitions import WEIGHTS
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.ensembles import EnsembleEncoder
 from nesy_gedi.networks.heads import ClusterHead
@@ -132,6 +133,8 @@ def _exported(folder: Path, network: str) -> Path | None:
     places += [each.parent for each in others if each.is_file() and sum(map(Path.is_file, others)) == 1]
     for place in places:
         found = sorted(place.glob(f"*{SUFFIX}")) if card_of(place / "weights").is_file() else []
+        if (place / WEIGHTS) in found:  # of an export, whose head is beside it
+            return place / WEIGHTS
         if len(found) > 1:
             raise UsageError(
                 f"there are {len(found)} files of weights and one card",

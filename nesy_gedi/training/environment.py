@@ -12,7 +12,7 @@ import torch
 
 PACKAGES = (
     *("nesy-gedi", "torch", "torchvision", "numpy", "scipy", "scikit-learn"),
-    *("problog", "pysdd", "lightning-fabric", "safetensors"),
+    *("problog", "pysdd", "lightning-fabric", "safetensors", "timm"),
 )
 
 
@@ -41,8 +41,13 @@ def describe_environment(
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": installed_packages(),
     }
+
+
+def installed_packages() -> dict[str, str | None]:
+    """The packages that matter to a result, with their versions; None where one is not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def read_shape(sizes: Any) -> tuple[int, ...]:

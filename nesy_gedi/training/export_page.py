@@ -36,10 +36,12 @@ def write_page(manifest: Mapping[str, Any], answers: Mapping[str, Any] | None, *
         files = ", ".join(f"`{ANSWERS}.{end}`" for end in (["onnx"] if onnx else []) + ["pt2"])
         parts.append(f"| {files} | networks and program: images to log-probabilities of `{answers['query']}` |")
         parts.append(f"| `{ANSWERS}.json` | their inputs and answers, in order |")
+    if manifest["predictor"] is not None:
+        parts.append("| `predictor/` | the whole predictor, as `nesy-gedi predict` and `ng.Predictor.load` take it |")
     parts += ["", *_plain(first, networks[first], answers)]
     if onnx:
         parts += ["", *_runtime(first, answers)]
-    parts += ["", *_package(first)]
+    parts += ["", *_package(first, manifest["predictor"])]
     return "\n".join(parts) + "\n"
 
 
@@ -140,8 +142,8 @@ def _runtime(folder: str, answers: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _package(folder: str) -> list[str]:
-    return [
+def _package(folder: str, predictor: str | None) -> list[str]:
+    lines = [
         "## In nesy-gedi",
         "",
         "As the encoder of another program's network:",
@@ -150,3 +152,6 @@ def _package(folder: str) -> list[str]:
         f"nesy-gedi train PROGRAM --encoder NETWORK={folder}",
         "```",
     ]
+    if predictor is not None:
+        lines += ["", "To answer about new images:", "", "```", f"nesy-gedi predict {predictor} IMAGE...", "```"]
+    return lines

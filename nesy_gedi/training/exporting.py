@@ -22,7 +22,7 @@ from nesy_gedi.files import write_text
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.networks.ensembles import EnsembleEncoder, EnsembleHead
 from nesy_gedi.networks.perception import Perception
-from nesy_gedi.training.adoption import adopt_pretrained
+from nesy_gedi.training.adoption import adopt_pretrained, names_python
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.assignment_record import read_record
 from nesy_gedi.training.export_folder import refuse_folder, write_whole
@@ -31,8 +31,10 @@ from nesy_gedi.training.exported_answers import write_answers
 from nesy_gedi.training.exported_networks import Subject, blank_card, write_network
 from nesy_gedi.training.onnx_files import need_onnx
 from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.predictor import Predictor
+from nesy_gedi.training.pretrain_recipe import PretrainData
 from nesy_gedi.training.pretrained import load_perception
-from nesy_gedi.training.recipe import NetworkRecipe
+from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
 from nesy_gedi.training.task import Task
 
@@ -42,7 +44,10 @@ PAGE = "README.md"
 ENCODER = "encoder"
 """Folder of a pretraining's encoder."""
 
-OWN_FOLDERS = ("predictor",)
+PREDICTOR = "predictor"
+"""Folder of the whole predictor, as :class:`~nesy_gedi.training.predictor.Predictor` loads it."""
+
+OWN_FOLDERS = (PREDICTOR,)
 """Names in an export that a network's folder cannot have."""
 
 
@@ -122,16 +127,21 @@ def export_run(
     if pretraining:
         learned = _of_pretraining(path, where, download, trusted)
     else:
-        learned = _of_program(path, where, download, dict(encoders or {}), trusted)
+        learned = _of_program(path, where, download, encoders or {}, trusted)
     if network is not None and network not in learned.subjects:
         raise UsageError(
             f"the run has no network {network}", where="--network", hint=did_you_mean(network, learned.subjects)
         )
-    document = write_whole(folder, lambda part: _fill(part, learned, network, onnx))
+    predictor = None
+    if network is None and learned.about["finished"] and not pretraining:
+        predictor = Predictor.load(path, trusted=trusted, device="cpu", encoders=encoders)
+    document = write_whole(folder, lambda part: _fill(part, learned, network, predictor, onnx))
     return Exported(folder, document | {"run": str(path), "to": str(folder)})
 
 
-def _fill(part: Path, learned: _Learned, network: str | None, onnx: bool) -> dict[str, Any]:
+def _fill(
+    part: Path, learned: _Learned, network: str | None, predictor: Predictor | None, onnx: bool
+) -> dict[str, Any]:
     """Write all files but the manifest, and return what it says beside them."""
     chosen = {name: members for name, members in learned.subjects.items() if network in (None, name)}
     networks: dict[str, Any] = {}
@@ -154,11 +164,14 @@ def _fill(part: Path, learned: _Learned, network: str | None, onnx: bool) -> dic
     if learned.task is not None and network is None:
         perceptions = {name: [each.perception for each in members] for name, members in chosen.items()}
         answers = write_answers(learned.task, perceptions, plain, part, learned.images, onnx=onnx)
+    if predictor is not None:
+        predictor.save(part / PREDICTOR)
     manifest = {
         "version": VERSION,
         **learned.about,
         "checked_on": "random images" if learned.images is None else "test images",
         "networks": networks,
+        "predictor": None if predictor is None else PREDICTOR,
         "answers": answers and {key: answers[key] for key in ("query", "answers", "members", "differences")},
     }
     write_text(part / PAGE, write_page(manifest, answers, onnx=onnx))
@@ -176,10 +189,11 @@ def _of_program(
         recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
     recipe = adopt_pretrained(recipe)
     task = Task(program, recipe, cache=GroundingCache())
-    named = (name for name, spec in encoders.items() if not Path(spec).is_dir())
-    networks = make_perceptions(
-        task, run.image_shape(), trusted=tuple(program.networks) if trusted else tuple(named)
-    ).eval()
+    allowed = (
+        tuple(program.networks) if trusted else tuple(name for name, spec in encoders.items() if names_python(spec))
+    )
+    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
+    networks = make_perceptions(task, shapes, trusted=allowed).eval()
     weights = run.checkpoints.load_final().model
     _take_precision(networks, weights)
     restore_model(task, networks, weights)
@@ -227,7 +241,7 @@ def _of_program(
         "finished": result is not None,
         "created_by": _created_by(),
     }
-    return _Learned(about, subjects, _images(recipe.data.source, data_dir or run.data_dir(), download), task)
+    return _Learned(about, subjects, _images(recipe.data, data_dir or run.data_dir(), download), task)
 
 
 def _of_pretraining(path: Path, data_dir: Path | None, download: bool, trusted: bool) -> _Learned:
@@ -259,7 +273,7 @@ def _of_pretraining(path: Path, data_dir: Path | None, download: bool, trusted: 
         "finished": bool(result),
         "created_by": _created_by(),
     }
-    images = _images(recipe.data.source, data_dir or run.data_dir(), download)
+    images = _images(recipe.data, data_dir or run.data_dir(), download)
     return _Learned(about, {ENCODER: (subject,)}, images, None)
 
 
@@ -299,10 +313,10 @@ def _folder(network: str, member: int | None) -> str:
     return f"{name}-network" if name in OWN_FOLDERS else name
 
 
-def _images(source: str, data_dir: Path | None, download: bool) -> ImageSet | None:
+def _images(data: DataRecipe | PretrainData, data_dir: Path | None, download: bool) -> ImageSet | None:
     """The test images; None where the data is gone."""
     try:
-        return load_images(source, data_dir=data_dir, download=download).test
+        return load_images(data.source, data_dir=data_dir, download=download, options=data.options()).test
     except (DataError, UsageError) as error:
         if download:
             raise

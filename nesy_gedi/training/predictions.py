@@ -35,7 +35,8 @@ class Predictions:
         log_p: log-probabilities of the answers in nats, (n, answers), as the reasoner gives them. They need not add up to
             one: where the program derives no answer from what may be seen, its probability is missing from the sum.
         best: column of the most probable answer, (n,) int64.
-        concepts: (network, slot) -> probabilities of its symbols, (n, K).
+        concepts: (network, slot) -> probabilities of its symbols, (n, K); (network, slot, slot ...) where it looks at several
+            images together.
         symbols: the symbols in the most probable explanation of the best answer, (n, inputs) int64, positions in the
             domains; -1 where the answer is impossible, or no explanation was asked for.
         share: how probable this explanation is given the answer, (n,); 0 where there is none.
@@ -53,7 +54,7 @@ class Predictions:
     sure: float
     log_p: Tensor
     best: Tensor
-    concepts: Mapping[tuple[str, str], Tensor]
+    concepts: Mapping[tuple[str, ...], Tensor]
     symbols: Tensor
     share: Tensor
     values: Tensor
@@ -141,13 +142,14 @@ class Predictions:
         """The images whose symbol is unsure, the most so first; then those that the explanation reads in another way."""
         found: list[tuple[float, str]] = []
         for k, item in enumerate(self.inputs):
-            (slot,) = item.slots
-            share = self.concepts[item.network, slot][row].sort(descending=True, stable=True)
+            share = self.concepts[item.network, *item.slots][row].sort(descending=True, stable=True)
             best = float(share.values[0])
-            what = f"image {names[slot]} is, to {item.network}," if self._several(slot) else f"image {names[slot]} is"
+            shown = " and ".join(names[slot] for slot in item.slots)
+            what = f"image {shown} is" if len(item.slots) == 1 else f"images {shown} are"
+            what += f", to {item.network}," if self._several(item.slots[0]) else ""
             if best < self.sure:
-                shown = zip(share.indices[:IN_DOUBT].tolist(), share.values[:IN_DOUBT].tolist(), strict=True)
-                found.append((best, f"{what} {' or '.join(f'{item.domain[s]} ({_short(p)})' for s, p in shown)}"))
+                rivals = zip(share.indices[:IN_DOUBT].tolist(), share.values[:IN_DOUBT].tolist(), strict=True)
+                found.append((best, f"{what} {' or '.join(f'{item.domain[s]} ({_short(p)})' for s, p in rivals)}"))
             elif self.symbols[row, k] not in (-1, share.indices[0]):
                 symbol, read = self.symbol(row, k), item.domain[int(share.indices[0])]
                 found.append((1.0, f"{what} {read} ({_short(best)}), but {symbol} in the explanation"))
@@ -170,11 +172,11 @@ class Predictions:
             seen = {}
             for k, item in enumerate(self.inputs):
                 if item.slots[0] == slot:
-                    share = self.concepts[item.network, slot][row].tolist()
+                    share = self.concepts[item.network, *item.slots][row].tolist()
                     pairs = list(zip(item.domain, share, strict=True))
                     if top is not None:
                         pairs = sorted(pairs, key=lambda pair: -pair[1])[:top]
-                    seen[item.network] = {"symbol": self.symbol(row, k), "probabilities": dict(pairs)}
+                    seen[_name(item)] = {"symbol": self.symbol(row, k), "probabilities": dict(pairs)}
             concepts.append({"slot": slot, "image": names[slot], "networks": seen})
         return {
             "images": list(names.values()),
@@ -211,6 +213,11 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
         concepts={key: torch.cat([part.concepts[key] for part in parts]) for key in first.concepts},
         unusual={slot: torch.cat([part.unusual[slot] for part in parts]) for slot in first.unusual},
     )
+
+
+def _name(item: NeuralInput) -> str:
+    """A network that looks at one image is named by itself; one that looks at several, with them."""
+    return item.network if len(item.slots) == 1 else f"{item.network}({', '.join(item.slots)})"
 
 
 def _short(p: float) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -18,6 +18,7 @@ from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.distributions import NeuralInput, one_hot_log
 from nesy_gedi.networks.batches import IMAGES_BATCH
 from nesy_gedi.networks.ensembles import log_average
+from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.adoption import adopt_pretrained
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.devices import choose_device, make_fabric
@@ -45,13 +46,13 @@ class Predictor:
     Args:
         task: the program with its circuit.
         networks: name -> :class:`~nesy_gedi.networks.perception.Perception`, with their weights; moved to the device.
-        shapes: slot -> shape of one image, (channels, height, width), or of one point (d,).
         fabric: the device, and the precision in which the networks compute.
         trained: what is known of the training, plain JSON.
         source: where it was loaded from, for messages.
 
     Attributes:
-        program, reasoner, slots, shapes, networks, trained: as given, or of the task.
+        program, reasoner, slots, networks, trained: as given, or of the task.
+        shapes: slot -> shape of one image, (channels, height, width), or of one point (d,).
         answers: the answers that can be derived, as text.
         inputs: what networks perceive: slot by slot, networks in the program's order.
         observed: inputs whose values are given with a query, or predicted.
@@ -61,7 +62,6 @@ class Predictor:
         self,
         task: Task,
         networks: nn.ModuleDict,
-        shapes: Mapping[str, tuple[int, ...]],
         fabric: Fabric,
         trained: Mapping[str, Any] | None = None,
         source: str = "",
@@ -73,7 +73,12 @@ class Predictor:
         self.inputs = task.concepts
         self.observed = task.observed
         self.answers = tuple(task.reasoner.answers)
-        self.shapes = {slot: tuple(shapes[slot]) for slot in self.slots}
+        seen = {
+            slot: shape
+            for item in task.seen
+            for slot, shape in zip(item.slots, cast("Perception", networks[item.network]).image_shapes, strict=True)
+        }
+        self.shapes = {slot: seen[slot] for slot in self.slots}
         self.networks = networks.eval()
         self.trained = dict(trained or {})
         self.source = source
@@ -134,10 +139,8 @@ class Predictor:
         named = {name for name, spec in (encoders or {}).items() if not Path(spec).is_dir()}
         allowed = tuple(saved.program.networks) if trusted else tuple(named)
         with torch.random.fork_rng(devices=[]):  # new networks draw weights, which are replaced
-            networks = make_perceptions(task, saved.shape, trusted=allowed)
-        made = cls(
-            task, networks, dict.fromkeys(task.slots, saved.shape), fabric, trained=saved.trained, source=str(folder)
-        )
+            networks = make_perceptions(task, saved.shapes(task), trusted=allowed)
+        made = cls(task, networks, fabric, trained=saved.trained, source=str(folder))
         try:
             restore_model(task, networks, saved.weights())
         except RunError as error:
@@ -158,7 +161,7 @@ class Predictor:
         Raises:
             RunError: there is something already, or it cannot be written.
         """
-        return write_predictor(Path(folder), self.task, self.networks, self.shapes, self.trained, force=force)
+        return write_predictor(Path(folder), self.task, self.networks, self.trained, force=force)
 
     def __call__(
         self,
@@ -237,17 +240,16 @@ class Predictor:
         codes: dict[str, Tensor] = {}
         for name, live in self._live.items():
             slots = self._slots_of(name)
-            shown = images[slots[0]]
-            if len(slots) > 1:
-                shown = torch.stack([images[slot] for slot in slots], 1).flatten(0, 1)
+            shown = [_together([images[slot] for slot in argument]) for argument in zip(*slots, strict=True)]
             try:
-                log_p = live(shown.to(self._fabric.device))
+                log_p = live(*(each.to(self._fabric.device) for each in shown))
             except (DataError, DistributionError) as error:
                 raise type(error)(error.message, where=f"network {name}", hint=error.hint) from error
             seen[name] = log_p.reshape(self._members, -1, len(slots), log_p.shape[-1])
-            if not set(slots) <= codes.keys():
-                own = unusual(shown, self.networks[name]).view(-1, len(slots))  # type: ignore[arg-type]
-                codes.update({slot: own[:, k] for k, slot in enumerate(slots) if slot not in codes})
+            for number, argument in enumerate(zip(*slots, strict=True)):
+                if not set(argument) <= codes.keys():
+                    own = unusual(shown[number], self.networks[name], number).view(-1, len(slots))  # type: ignore[arg-type]
+                    codes.update({slot: own[:, k] for k, slot in enumerate(argument) if slot not in codes})
         return _Perceived(seen, codes)
 
     def _reason(self, seen: _Perceived, given: Mapping[str, Tensor], explain: bool, sure: float) -> Predictions:
@@ -256,9 +258,9 @@ class Predictor:
         concepts = {}
         for name, block in seen.log_p.items():
             average = (block[0] if self._members == 1 else log_average(block)).exp().cpu()
-            for k, slot in enumerate(self._slots_of(name)):
-                inputs[name, slot] = block[:, :, k].flatten(0, 1)
-                concepts[name, slot] = average[:, k]
+            for k, slots in enumerate(self._slots_of(name)):
+                inputs[name, *slots] = block[:, :, k].flatten(0, 1)
+                concepts[name, *slots] = average[:, k]
         found = self._answer(inputs, given)
         with torch.no_grad():
             symbols, share = self._explain(found) if explain else _unexplained(len(found.best), len(self.inputs))
@@ -272,15 +274,16 @@ class Predictor:
             sure=sure,
             log_p=found.log_p.clamp_max(0.0).cpu(),
             best=found.best.cpu(),
-            concepts={(item.network, item.slots[0]): concepts[item.network, item.slots[0]] for item in self.inputs},
+            concepts={(item.network, *item.slots): concepts[item.network, *item.slots] for item in self.inputs},
             symbols=symbols.cpu(),
             share=share.cpu(),
             values=found.values.cpu(),
             unusual=dict(seen.unusual),
         )
 
-    def _slots_of(self, network: str) -> list[str]:
-        return [item.slots[0] for item in self.task.seen if item.network == network]
+    def _slots_of(self, network: str) -> list[tuple[str, ...]]:
+        """The slots that a network looks at, those together that it sees together."""
+        return [item.slots for item in self.task.seen if item.network == network]
 
     def _answer(self, inputs: dict[object, Tensor], given: Mapping[str, Tensor]) -> _Answered:
         """As :meth:`Task.predict`, which predicts all observed values or none, with those that are given."""
@@ -369,6 +372,11 @@ def _of_run(folder: Path, trusted: bool) -> SavedPredictor:
             hint="name a folder that nesy-gedi train has made, or that a predictor was saved to",
         )
     return of_run(open_run(folder), trusted=trusted)
+
+
+def _together(blocks: Sequence[Tensor]) -> Tensor:
+    """Images of several slots, query by query: slots of (n, ...) each to (n slots, ...)."""
+    return blocks[0] if len(blocks) == 1 else torch.stack(list(blocks), 1).flatten(0, 1)
 
 
 def _range(rows: Tensor) -> slice:

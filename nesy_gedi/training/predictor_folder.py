@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from nesy_gedi.errors import RecipeError, RunError
 from nesy_gedi.files import write_json, write_text
 from nesy_gedi.logic.program import Program
+from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.answers import model_tensors
 from nesy_gedi.training.checkpoints import own_memory
-from nesy_gedi.training.environment import describe_environment
+from nesy_gedi.training.environment import installed_packages, read_shapes
+from nesy_gedi.training.perceptions import Shapes
 from nesy_gedi.training.recipe import Recipe, TrainingRecipe, load_recipe
 from nesy_gedi.training.recipe_files import write_recipe
 from nesy_gedi.training.runs import ProgramRun
@@ -43,7 +45,7 @@ class SavedPredictor:
 
     Attributes:
         program, recipe: as trained; the recipe says how networks are made.
-        shape: (channels, height, width) of the images; (d,) of points.
+        shapes: of each input of each network of a task.
         answers: that the program derives, where they are known.
         trained: what is known of the training, plain JSON.
         weights: reads everything that was learned, as :func:`~nesy_gedi.training.answers.model_tensors` names it.
@@ -51,7 +53,7 @@ class SavedPredictor:
 
     program: Program
     recipe: Recipe
-    shape: tuple[int, ...]
+    shapes: Callable[[Task], Shapes]
     answers: tuple[str, ...] | None
     trained: Mapping[str, Any]
     weights: Callable[[], dict[str, Tensor]]
@@ -83,14 +85,17 @@ def of_run(run: ProgramRun, *, trusted: bool) -> SavedPredictor:
             if isinstance(value, float | int) and not isinstance(value, bool)
         },
     }
-    return SavedPredictor(program, recipe, run.image_shape(), None, trained, lambda: run.checkpoints.load_final().model)
+
+    def shapes(task: Task) -> Shapes:
+        return run.image_shapes({name: task.arguments(name) for name in task.networks})
+
+    return SavedPredictor(program, recipe, shapes, None, trained, lambda: run.checkpoints.load_final().model)
 
 
 def write_predictor(
     folder: Path,
     task: Task,
     networks: nn.ModuleDict,
-    shapes: Mapping[str, tuple[int, ...]],
     trained: Mapping[str, Any],
     *,
     force: bool,
@@ -110,22 +115,21 @@ def write_predictor(
         (part / WEIGHTS_FILE).write_bytes(save(own_memory(model_tensors(task, networks))))
         # As it reads back: a text file's line ends are not always those of the program in memory.
         stored = Program.load(part / PROGRAM_FILE, trusted=task.program.trusted)
-        shape = shapes[task.slots[0]]
-        packages = describe_environment(None, "", shape)["packages"]
+        shapes = {name: cast("Perception", networks[name]).image_shapes for name in task.networks}
         about = {
             "version": PREDICTOR_VERSION,
             "query": task.reasoner.form.text,
             "slots": list(task.slots),
             "observed": {item.slots[0]: list(item.domain) for item in task.observed},
             "answers": list(task.reasoner.answers),
-            "image_shape": list(shape),
+            "image_shapes": {name: [list(shape) for shape in own] for name, own in shapes.items()},
             "networks": {name: _about_network(task, name, networks[name]) for name in task.networks},
             "trained": dict(trained),
             "trusted": task.program.trusted,
             "program_sha256": stored.fingerprint,
             "recipe_sha256": _sha256(part / RECIPE_FILE),
             "weights_sha256": _sha256(part / WEIGHTS_FILE),
-            "packages": packages,
+            "packages": installed_packages(),
         }
         write_json(part / PREDICTOR_FILE, about)
         if folder.exists():
@@ -147,7 +151,7 @@ def _about_network(task: Task, name: str, network: nn.Module) -> dict[str, Any]:
         "domain": list(task.program.networks[name]),
         "encoder": task.network(name).encoder,
         "head": task.network(name).head,
-        "slots": [item.slots[0] for item in task.seen if item.network == name],
+        "slots": [list(item.slots) for item in task.seen if item.network == name],
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
 
@@ -207,9 +211,8 @@ def read_predictor(folder: Path, *, trusted: bool) -> SavedPredictor:
                 where=where,
                 hint="install the version of nesy-gedi that wrote it, or save it again from its run",
             )
-        shape = tuple(int(size) for size in about["image_shape"])
-        if not shape or min(shape) < 1:
-            raise ValueError(f"{shape} is the shape of no image")
+        stated = about["image_shapes"]
+        read_shapes(stated, {name: len(own) for name, own in stated.items()})
         answers = tuple(map(str, about["answers"]))
         trained = dict(about.get("trained") or {})
         sums = {name: str(about[f"{name}_sha256"]) for name in ("program", "recipe", "weights")}
@@ -246,7 +249,13 @@ def read_predictor(folder: Path, *, trusted: bool) -> SavedPredictor:
         except (OSError, SafetensorError) as error:
             raise RunError(f"{WEIGHTS_FILE} cannot be read: {error}", where=where, hint=_RESTORE) from error
 
-    return SavedPredictor(program, recipe, shape, answers, trained, weights)
+    def shapes(task: Task) -> Shapes:
+        try:
+            return read_shapes(stated, {name: task.arguments(name) for name in task.networks})
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{PREDICTOR_FILE} is damaged: image_shapes: {error}", where=where, hint=_RESTORE) from error
+
+    return SavedPredictor(program, recipe, shapes, answers, trained, weights)
 
 
 def _sha256(path: Path) -> str:

@@ -41,14 +41,15 @@ REASONS = (
 SWAPPED, BRIGHTER, DARKER, EMPTY, OUTSIDE = range(1, len(REASONS))
 
 
-def unusual(inputs: Tensor, perception: Perception) -> Tensor:
+def unusual(inputs: Tensor, perception: Perception, number: int = 0) -> Tensor:
     """In which way each of ``inputs`` differs from what ``perception`` was trained on, (n,) uint8, positions in REASONS.
 
     Args:
         inputs: (n, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (n, ..., d) float.
         perception: its ``mean`` and ``std`` are those of the training pixels.
+        number: which of its inputs, where it has several.
     """
-    mean, std = (each.detach().to("cpu", torch.float32) for each in (perception.mean, perception.std))
+    mean, std = (each.detach().to("cpu", torch.float32) for each in perception.statistics(number))
     inputs = inputs.cpu()
     found = torch.zeros(len(inputs), dtype=torch.uint8)
     if not inputs.numel():
