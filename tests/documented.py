@@ -29,7 +29,7 @@ from nesy_gedi.training.pretrain_recipe import load_pretrain_recipe
 from nesy_gedi.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 
 
@@ -54,10 +54,15 @@ class Command(NamedTuple):
     shown: str
 
 
+def name_of(page: Path) -> str:
+    """As pages are called in test ids and in messages."""
+    return page.name if page.parent in (ROOT, ROOT / "docs") else page.relative_to(ROOT / "docs").as_posix()
+
+
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page.name, text.count("\n", 0, found.start(3)) + 1, found[2].strip(), found[3])
+        Block(name_of(page), text.count("\n", 0, found.start(3)) + 1, found[2].strip(), found[3])
         for found in FENCE.finditer(text)
     ]
 

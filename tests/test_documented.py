@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from documented import PAGES, ROOT, Block, Command, Runner, blocks, blocks_of, commands_of, prints
+from documented import PAGES, ROOT, Block, Command, Runner, blocks, blocks_of, commands_of, name_of, prints
 from PIL import Image
 
 from nesy_gedi.cli.main import commands, main
@@ -97,7 +97,7 @@ def as_run(arguments: list[str]) -> list[str]:
     return [name, *rest, *(SHORT[name] if "--out" in rest else ("--dry-run",))]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in LONG], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if name_of(page) not in LONG], ids=name_of)
 def test_a_page_does_what_it_says(
     page: Path,
     finished: dict[str, Path],

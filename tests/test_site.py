@@ -27,7 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [*command, "-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     return folder / "html"
@@ -66,7 +66,7 @@ def test_every_page_is_reached_from_the_first(site: Path) -> None:
 def test_links_and_pictures_of_the_site_are_there(site: Path) -> None:
     """Also the anchors: a link to a heading that was renamed is dead on a code host as well."""
     broken = []
-    texts = {page: page.read_text(encoding="utf-8") for page in site.glob("*.html")}
+    texts = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
     for page, text in texts.items():
         for target in map(unescape, re.findall(r'(?:href|src)="([^"]+)"', text)):
             if re.match(r"\w+:", target):
@@ -79,7 +79,7 @@ def test_links_and_pictures_of_the_site_are_there(site: Path) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    for page in site.glob("*.html"):
+    for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert re.findall(r'<(?:script|img|iframe)[^>]* src="(?:https?:)?//[^"]+"', text) == []
         assert re.findall(r'<link[^>]* rel="stylesheet"[^>]* href="(?:https?:)?//[^"]+"', text) == []
