@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from nesy_gedi.files import write_text
 from nesy_gedi.logic.reasoner import Reasoner
+from nesy_gedi.training.exporting import Exported, export_run
+from nesy_gedi.training.image_files import predict_files
+from nesy_gedi.training.predictions import Predictions
+from nesy_gedi.training.predictor import Predictor
+from nesy_gedi.training.query_files import single_query
 from nesy_gedi.training.training import Trained
 
 if TYPE_CHECKING:  # matplotlib and what finds shortcuts are imported when they are asked for
@@ -65,6 +70,27 @@ class TrainingResult(Trained):
 
         write_text(self.run.report_file, render(self.inspect()))
         return self.run.report_file
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Answers about new images, as :func:`nesy_gedi.load_predictor` gives them of the run's folder."""
+        return Predictor.load(self.run.path, trusted=True)  # whoever trained it has named its Python
+
+    def predict(self, *images: str | Path) -> Predictions:
+        """The answer to one query whose images are files, one for each slot in the order of the query form.
+
+        Raises:
+            UsageError: another number of files than of slots.
+            DataError: an image that cannot be read.
+        """
+        queries = single_query(self.predictor, [Path(image) for image in images])
+        (found,) = predict_files(self.predictor, queries)
+        assert found.predictions is not None  # what cannot be read is an error
+        return found.predictions
+
+    def export(self, to: str | Path, **options: Any) -> Exported:
+        """Write encoders and answers as files that work anywhere; see :func:`nesy_gedi.export_run`."""
+        return export_run(self.run.path, to, **options)
 
     def _repr_html_(self) -> str:
         from nesy_gedi.reports.summary import summary
