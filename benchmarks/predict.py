@@ -46,7 +46,7 @@ def make_predictor(name: str, query: str) -> Predictor:
     found = find_program(name)
     task = Task(Program.load(found.path), load_recipe(found.recipe, overrides={"query": query} if query else {}))
     networks = make_perceptions(task, SHAPE).eval()
-    return Predictor(task, networks, dict.fromkeys(task.slots, SHAPE), make_fabric("cpu", "32-true"))
+    return Predictor(task, networks, make_fabric("cpu", "32-true"))
 
 
 def in_turns(functions: list[Callable[[], object]], turns: int) -> list[list[float]]:

@@ -60,16 +60,14 @@ def figures_of(inspection: Inspection) -> Figures:
     if any(line.get("terms") for line in lines):
         draw["loss_terms"] = partial(draw_losses, StageLines("answers and objective", lines), 0)
     domains = inspection.trained.task.program.networks
-    images = inspection.trained.queries.images.images
     for name, values in inspection.trained.document["metrics"]["networks"].items():
-        reading = inspection.readings.get(name)
+        reading = inspection.readings[name]
         if (counts := values.get("confusion")) is not None:
             draw[f"confusion_{name}"] = partial(draw_confusion, counts, domains[name])
-        if reading is not None and reading.calibration is not None:
+        if reading.calibration is not None:
             draw[f"reliability_{name}"] = partial(draw_reliability, reading.calibration)
-        inputs = getattr(reading, "inputs", (images,))
-        if reading is not None and len(inputs) == 1 and inputs[0].dim() == 4:
-            draw[f"typical_{name}"] = partial(draw_typical, inputs[0], reading.probabilities, domains[name])
+        if len(reading.inputs) == 1 and reading.inputs[0].dim() == 4:
+            draw[f"typical_{name}"] = partial(draw_typical, reading.inputs[0], reading.probabilities, domains[name])
     return Figures(draw)
 
 

@@ -6,17 +6,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from nesy_gedi.errors import UsageError
 from nesy_gedi.files import write_text
 from nesy_gedi.logic.reasoner import Reasoner
+from nesy_gedi.training.exporting import Exported, export_run
+from nesy_gedi.training.image_files import predict_files
+from nesy_gedi.training.predictions import Predictions
+from nesy_gedi.training.predictor import Predictor
+from nesy_gedi.training.predictor_inputs import Given
+from nesy_gedi.training.query_files import single_query
 from nesy_gedi.training.training import Trained
 
 if TYPE_CHECKING:  # matplotlib and what finds shortcuts are imported when they are asked for
     from nesy_gedi.reports.figures import Figures
     from nesy_gedi.reports.inspection import Inspection
-    from nesy_gedi.training.exporting import Exported
-    from nesy_gedi.training.predictions import Predictions
-    from nesy_gedi.training.predictor import Predictor
-    from nesy_gedi.training.predictor_inputs import Given, Images
 
 
 class TrainingResult(Trained):
@@ -72,40 +77,41 @@ class TrainingResult(Trained):
 
     @cached_property
     def predictor(self) -> Predictor:
-        """Answers about new images, with the weights that were kept; loaded from the run folder once.
+        """Answers about new images, as :func:`nesy_gedi.load_predictor` gives them of the run's folder; loaded once."""
+        return Predictor.load(self.run.path, trusted=True)  # whoever trained it has named its Python
 
-        Its networks are copies: on the device that is free, with the Python of their encoders trusted as in this process.
-        """
-        from nesy_gedi.training.predictor import Predictor
-
-        return Predictor.load(self.run.path, trusted=True)
-
-    def predict(self, images: Images, *, given: Given | None = None) -> Predictions:
+    def predict(self, *images: str | Path | Tensor, given: Given | None = None) -> Predictions:
         """Answers about new images, the symbols behind them, and what is in doubt.
 
         Args:
-            images: for each slot of the query form (n, channels, height, width), uint8 in 0..255 or float in [0, 1]; points
-                (n, d) float: a mapping by slot, a sequence in the order of the slots, or the tensor of the only one.
+            images: one for each slot, in the order of the query form: files, for one query; or tensors, for n of them,
+                (n, channels, height, width) uint8 in 0..255 or float in [0, 1], points (n, d) float.
             given: values of observed slots that are known, by slot.
 
         Raises:
-            UsageError, DataError: as :meth:`~nesy_gedi.training.predictor.Predictor.__call__`.
+            UsageError: another number of images than of slots, or a value outside its domain.
+            DataError: an image that cannot be read, or of another shape.
         """
-        return self.predictor(images, given=given)
+        tensors = [image for image in images if isinstance(image, Tensor)]
+        if tensors:
+            files = [image for image in images if not isinstance(image, Tensor)]
+            if files:
+                raise UsageError(f"{files[0]} is a file, others are tensors", hint="give either for all slots")
+            return self.predictor(tensors, given=given)
+        queries = single_query(self.predictor, [Path(str(image)) for image in images])
+        stated = {slot: str(value) for slot, value in (given or {}).items()}
+        (found,) = predict_files(self.predictor, queries, given=stated)
+        assert found.predictions is not None  # what cannot be read is an error
+        return found.predictions
 
     def export(self, to: str | Path, *, force: bool = False, onnx: bool = True) -> Exported:
-        """Write what was learned as files that work without this package.
+        """Write what was learned as files that work without this package; see :func:`nesy_gedi.export_run`.
 
         Args:
             to: the folder to write.
             force: replace an export that is there.
             onnx: whether to write ONNX files, which needs the packages of the extra ``onnx``.
-
-        Raises:
-            RunError, UsageError: as :func:`~nesy_gedi.training.exporting.export_run`.
         """
-        from nesy_gedi.training.exporting import export_run
-
         return export_run(self.run.path, to, force=force, onnx=onnx, trusted=True)
 
     def _repr_html_(self) -> str:

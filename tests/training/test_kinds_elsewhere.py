@@ -39,7 +39,7 @@ def test_answers_are_those_of_the_run(
     )
     test = result.queries
     shown = [test.images.take(test.index[:, k]) for k in range(test.index.shape[1])]
-    predictions = result.predict(shown)
+    predictions = result.predict(*shown)
     right = predictions.best == test.answers
     assert float(right.float().mean()) == pytest.approx(result.metrics["answer_accuracy"])
     assert 0.0 <= float(predictions.share.min()) <= float(predictions.share.max()) <= 1.0 + 1e-6

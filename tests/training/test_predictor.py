@@ -66,7 +66,7 @@ def untrained(name: str, seed: int = 0, members: int = 1) -> Predictor:
 
 def of_task(task: Task, precision: str = "32-true") -> Predictor:
     networks = make_perceptions(task, SHAPE).eval()
-    return Predictor(task, networks, dict.fromkeys(task.slots, SHAPE), make_fabric("cpu", precision))
+    return Predictor(task, networks, make_fabric("cpu", precision))
 
 
 def images_for(predictor: Predictor, digits: ImageSplits, count: int = 12) -> dict[str, Tensor]:
