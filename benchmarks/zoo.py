@@ -37,7 +37,7 @@ HEADER = (
     "seconds, median",
     "slowest",
 )
-OVERVIEW = ("program", *(column for name in COLUMNS for column in (f"{name}, median", "worst")), "seconds")
+OVERVIEW = ("program", "seeds", *(column for name in COLUMNS for column in (f"{name}, median", "worst")), "seconds")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,12 @@ def page(job: ZooJob, outcomes: Sequence[Outcome]) -> str:
 def overview(done: dict[str, Sequence[Outcome]]) -> str:
     """The table of all programs."""
     rows = [
-        [f"[{name}](programs/{name}.md)", *figures(each), f"{statistics.median(one.seconds for one in each):.0f}"]
+        [
+            f"[{name}](programs/{name}.md)",
+            seeds_of(each),
+            *figures(each),
+            f"{statistics.median(one.seconds for one in each):.0f}",
+        ]
         for name, each in done.items()
     ]
     return markdown_table(OVERVIEW, rows)
