@@ -159,7 +159,8 @@ def _about_network(task: Task, name: str, network: nn.Module) -> dict[str, Any]:
 def _only_networks(task: Task) -> Recipe:
     """The recipe without what belongs to training and to this machine: how the networks are made, and the query form."""
     own = task.recipe
-    networks = {name: replace(network, weights="", labels=(), prior=()) for name, network in own.networks.items()}
+    dropped: dict[str, Any] = {"weights": "", "weights_file": "", "partial": False, "labels": (), "prior": ()}
+    networks = {name: replace(network, **dropped) for name, network in own.networks.items()}
     return Recipe(
         query=own.query,
         slots=own.slots,
