@@ -66,13 +66,13 @@ def test_every_page_is_reached_from_the_first(site: Path) -> None:
 def test_links_and_pictures_of_the_site_are_there(site: Path) -> None:
     """Also the anchors: a link to a heading that was renamed is dead on a code host as well."""
     broken = []
-    texts = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    texts = {page: page.read_text(encoding="utf-8") for page in site.resolve().rglob("*.html")}
     for page, text in texts.items():
         for target in map(unescape, re.findall(r'(?:href|src)="([^"]+)"', text)):
             if re.match(r"\w+:", target):
                 continue
             name, _, anchor = target.partition("#")
-            found = page if not name else page.parent / name.partition("?")[0]
+            found = page if not name else (page.parent / name.partition("?")[0]).resolve()
             if not found.exists() or (anchor and found.suffix == ".html" and f'id="{anchor}"' not in texts[found]):
                 broken.append(f"{page.name}: {target}")
     assert broken == []

@@ -79,9 +79,9 @@ def _list_predicates(program: Program, clauses: Sequence[Term]) -> list[Clause]:
     """What brings in the predicates of ProbLog's library(lists) that are called and neither defined nor asked for.
 
     deepproblog gives the library to every program, so that its own examples do not ask for it. Here a program keeps its
-    own ``append/3``, or whatever else it defines.
+    own ``append/3``, or whatever else it defines, and one without networks is ProbLog's, which does not.
     """
-    if any(head.functor == DIRECTIVE for clause in clauses for head in heads_of(clause)):
+    if not program.networks or any(head.functor == DIRECTIVE for clause in clauses for head in heads_of(clause)):
         return []  # it may bring in what it calls, from anywhere
     missing = sorted({goal.signature for clause in clauses for goal in goals_of(clause)} & _LISTS - program.signatures)
     if not missing:

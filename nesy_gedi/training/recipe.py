@@ -66,9 +66,9 @@ class DataRecipe:
     support: tuple[str, ...] = ()
     any_order: bool = False
     outside: int = 0
-    truth: tuple[str, ...] = ()
     image_shape: tuple[int, ...] = ()
     skip_unreadable: bool = False
+    truth: tuple[str, ...] = ()
 
     def options(self) -> ReadOptions:
         """How files are read."""

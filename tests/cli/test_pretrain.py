@@ -529,7 +529,7 @@ def test_damaged_checkpoints(run: Run, copy: Path, name: str) -> None:
 def test_a_damaged_environment(run: Run, copy: Path) -> None:
     about = json.loads((copy / "environment.json").read_text(encoding="utf-8"))
     use = ("train", "addition", *TINY, "--encoder", "digit_net=copy", "--out", "out")
-    for shape in ("x", None, [1, 8], [0, 8, 8]):
+    for shape in ("x", None, [1, 8, 8, 8], [0, 8, 8]):
         (copy / "environment.json").write_text(json.dumps({**about, "image_shape": shape}), encoding="utf-8")
         for command in (use, ("diagnose", "copy"), ("pretrain", "--resume", "copy")):
             run(*command).failed(1, "environment.json is damaged", "hint: restore the file")

@@ -258,7 +258,7 @@ def test_no_images_give_no_views() -> None:
 @pytest.mark.parametrize(
     "images",
     [
-        torch.zeros(2, 8, 8),
+        torch.zeros(2, 8, 8, dtype=torch.uint8),
         torch.zeros(4, dtype=torch.uint8),
         torch.zeros(4, 2, dtype=torch.uint8),
         torch.zeros(2, 1, 8, 8, dtype=torch.int64),

@@ -121,7 +121,9 @@ def test_they_are_remembered_with_the_circuit(tmp_path: Path) -> None:
     "path", sorted((Path(__file__).parents[2] / "programs").glob("*.pl")), ids=lambda path: path.stem
 )
 def test_bundled_programs_have_none(path: Path) -> None:
+    """But for the path: several ways through a map need the same road, in any program that says which ways there are."""
     recipe = tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))
     program = Program.load(path)
     found = compile_form(program, read_form(program, recipe["query"], recipe.get("slots")))
-    assert (found.method, found.obstacles) == ("direct", ())
+    branched = path.stem == "path"
+    assert (found.method, bool(found.obstacles)) == (("branched", True) if branched else ("direct", False))

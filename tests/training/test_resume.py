@@ -29,6 +29,7 @@ from small_runs import (
     with_training,
 )
 
+from nesy_gedi.data import ReadOptions
 from nesy_gedi.errors import Interrupted, RunError
 from nesy_gedi.training import training
 from nesy_gedi.training.loop import Listener
@@ -245,7 +246,7 @@ def test_a_state_that_lacks_or_adds_something_is_refused(begun: RunFolder, edit:
 def test_data_is_looked_for_where_it_was(tmp_path: Path, digits: object, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def load(name: str, *, data_dir: Path | None, download: bool) -> object:
+    def load(name: str, *, data_dir: Path | None, download: bool, options: ReadOptions) -> object:
         asked.append(data_dir)
         return digits
 

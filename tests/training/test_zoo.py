@@ -88,7 +88,7 @@ def test_every_program_has_its_page(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n\n")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
-    assert f"```\nnesy-gedi train {name}\n```" in text
+    assert f"```console\n$ nesy-gedi train {name}\n```" in text
     quoted = re.findall(r"^```prolog\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert quoted == [find_program(name).path.read_text(encoding="utf-8")]
 
