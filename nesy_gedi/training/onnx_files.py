@@ -186,11 +186,11 @@ def _out_of_place(module: nn.Module) -> Iterator[None]:
     changed = [each for each in module.modules() if getattr(each, "inplace", None) is True]
     try:
         for each in changed:
-            each.inplace = False
+            setattr(each, "inplace", False)  # noqa: B010
         yield
     finally:
         for each in changed:
-            each.inplace = True
+            setattr(each, "inplace", True)  # noqa: B010
 
 
 @contextlib.contextmanager

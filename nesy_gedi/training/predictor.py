@@ -331,7 +331,7 @@ class Predictor:
         """Symbols of the most probable explanation, (batch, inputs), and its probability given the answer, (batch,). Of an
         ensemble it is that of the member which finds its own the most probable."""
         members = self._members
-        world = self.reasoner.explain(found.inputs, found.best.repeat(members))
+        world = self.reasoner.explain_inputs(found.inputs, found.best.repeat(members))
         symbols = world.values[:, self._choices.to(world.values.device)]
         share = world.log_posterior.exp()
         if members > 1:
