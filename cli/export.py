@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -64,7 +65,7 @@ def export(
             "x".join(map(str, what["image_shape"])),
             what["features"],
             len(what["domain"]),
-            _difference(what["checks"].get("onnx_features_difference")),
+            _of_features(what["checks"]),
         ]
         for folder, what in networks.items()
     ]
@@ -77,6 +78,13 @@ def export(
             + (f", in ONNX by {_difference(differs['onnx'])}" if "onnx" in differs else "")
         )
     click.echo(str(exported.path))
+
+
+def _of_features(checks: Mapping[str, float]) -> str:
+    """Rounding grows with the features themselves, so that one says little without the other."""
+    if (apart := checks.get("onnx_features_difference")) is None:
+        return ""
+    return f"{_difference(apart)} of {checks['onnx_features_largest']:.2g}"
 
 
 def _difference(value: float | None) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nesy_gedi.logic.choices import ChoiceCircuit, answer_columns, node_values, pieces
+from nesy_gedi.logic.posteriors import posterior
 from nesy_gedi.logic.traces import trace
 
 
@@ -54,6 +55,40 @@ def explain(circuit: ChoiceCircuit, rows: Tensor, target: Tensor | int | None) -
     joint = torch.where(possible, log_p.gather(0, where).sum(0), -torch.inf)
     total = circuit.plan(device)(log_p).gather(0, asked[None])[0]
     return Explanation(values, joint, joint - total.masked_fill(~possible, 0.0))
+
+
+def explain_inputs(circuit: ChoiceCircuit, rows: Tensor, target: Tensor | int | None, inputs: int) -> Explanation:
+    """As :func:`explain`, of the first ``inputs`` choices alone: all that the others may be is summed over.
+
+    A world says of each fact of the program, too, whether it holds. Where noise is spread over many of them, each world is
+    improbable, and the most probable one need not have the symbols that are. To find these exactly is far harder than a
+    world (Park and Darwiche, "Complexity Results and Approximation Strategies for MAP Explanations", JAIR 2004); taken are
+    the symbols of the most probable world, or those that are the most probable one by one, whichever together are more so.
+    Their probability is exact.
+    """
+    world = explain(circuit, rows, target)
+    if inputs == len(circuit.sizes):
+        return world
+    asked = answer_columns(target, circuit.answers, rows.shape[1], rows.device)
+    log_p = circuit.spread(rows)
+    own = sum(circuit.sizes[:inputs])
+    found = world.values[:, :inputs]
+    each = [share.argmax(1) for share in posterior(circuit, rows, target)[:inputs]]
+    together = torch.stack(each, 1).masked_fill((found < 0).any(1, keepdim=True), -1) if each else found
+
+    def joint(values: Tensor) -> Tensor:
+        where = values.T.clamp_min(0) + circuit.first.to(log_p.device)[:inputs, None]
+        # Certain, for what a branch leaves open counts as one there; how probable they are comes in afterwards.
+        certain = torch.full_like(log_p[:own], -torch.inf).scatter(0, where, 0.0)
+        given = circuit.plan(log_p.device)(torch.cat([certain, log_p[own:]])).gather(0, asked[None])[0]
+        return (given + log_p.gather(0, where).sum(0)).masked_fill((values < 0).any(1), -torch.inf)
+
+    first, second = joint(found), joint(together)
+    better = second > first
+    log_joint = torch.where(better, second, first)
+    total = circuit.plan(log_p.device)(log_p).gather(0, asked[None])[0]
+    values = torch.where(better[:, None], together, found)
+    return Explanation(values, log_joint, log_joint - total.masked_fill(log_joint == -torch.inf, 0.0))
 
 
 def _likeliest(circuit: ChoiceCircuit, log_p: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from nesy_gedi.logic.circuits import Plan
 from nesy_gedi.logic.compilation import Circuit, compile_form, same_number
 from nesy_gedi.logic.distributions import NeuralInput, collect
 from nesy_gedi.logic.engines import DEFAULT, Engine, Request, find_engine
-from nesy_gedi.logic.explanations import Explanation, explain
+from nesy_gedi.logic.explanations import Explanation, explain, explain_inputs
 from nesy_gedi.logic.folding import fold_constants
 from nesy_gedi.logic.forms import QueryForm, read_form
 from nesy_gedi.logic.formula import TRUE, Constant, Neural, values_of
@@ -208,6 +208,15 @@ class Reasoner(nn.Module):
             BudgetError: a negation in the circuit could not be compiled away within the budget.
         """
         return explain(self._choice_circuit, self._rows(log_p, batch), target)
+
+    def explain_inputs(
+        self, log_p: Tensor | Mapping[object, Tensor], target: Tensor | int | None = None
+    ) -> Explanation:
+        """As :meth:`explain`, but of what networks say alone: ``values`` are those of the first of ``choices``, which read
+        inputs, and all that other choices may be is summed over. Where there are others, these are symbols of high
+        probability, not always of the highest; arguments and errors as there."""
+        inputs = sum(choice.input is not None for choice in self.choices)
+        return explain_inputs(self._choice_circuit, self._rows(log_p, None), target, inputs)
 
     def sample(
         self,

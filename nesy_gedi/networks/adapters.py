@@ -104,7 +104,8 @@ class Adapted(nn.Module):
 
 
 def resizing_matrix(before: int, after: int) -> Tensor:
-    """The matrix (after, before) of a bilinear resize with antialiasing along one axis; its rows sum to one."""
+    """The matrix (after, before) float32 of a bilinear resize with antialiasing along one axis; its rows sum to one. It has
+    the rounding of ``interpolate`` in float32: images in float64 may differ by 1e-5 from what that makes of them."""
     one = torch.eye(before)[None, None]
     resized = functional.interpolate(one, size=(after, before), mode="bilinear", align_corners=False, antialias=True)
     return resized[0, 0].contiguous()

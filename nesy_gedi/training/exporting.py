@@ -25,6 +25,7 @@ from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.adoption import adopt_pretrained, names_python
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.assignment_record import read_record
+from nesy_gedi.training.data_in_memory import IN_MEMORY
 from nesy_gedi.training.export_folder import refuse_folder, write_whole
 from nesy_gedi.training.export_page import write_page
 from nesy_gedi.training.exported_answers import write_answers
@@ -321,6 +322,8 @@ def _images(data: DataRecipe | PretrainData, data_dir: Path | None, download: bo
         if download:
             raise
         message = error.message if isinstance(error, NesyGediError) else str(error)
+        if data.source == IN_MEMORY:
+            message = "the run learned from data in memory, which no file holds"
         warnings.warn(f"{message}; what is exported is tried on random images", NesyGediWarning, stacklevel=5)
         return None
 

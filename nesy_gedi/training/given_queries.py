@@ -26,7 +26,7 @@ NAMED = 30
 
 ROWS_AT_ONCE = 4096
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 class Given(NamedTuple):
@@ -283,7 +283,7 @@ def _plain(term: str) -> Hashable:
         return Decimal(text)
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1]
-    return re.sub(r"\s*([,()\[\]|])\s*", r"\1", text)
+    return re.sub(r"\s*([,()\[\]|*/:+-])\s*", r"\1", text)
 
 
 def _terms(text: str) -> list[str]:

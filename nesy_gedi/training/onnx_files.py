@@ -59,7 +59,7 @@ def capture(module: nn.Module, inputs: Sequence[Tensor], what: str) -> ExportedP
     """
     rows = torch.export.Dim(BATCH, min=1)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _out_of_place(module), torch.no_grad():
             examples = tuple(each.new_zeros(FEW, *each.shape[1:]) for each in inputs)
             shapes = {"inputs": tuple({0: rows} for _ in inputs)}
             found = torch.export.export(module, examples, dynamic_shapes=shapes)
@@ -177,6 +177,20 @@ def _forget_places(model: Any) -> None:
                 if hasattr(value, "metadata_props"):  # inputs of functions are names alone
                     del value.metadata_props[:]
         del graph.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _out_of_place(module: nn.Module) -> Iterator[None]:
+    """Layers such as ``nn.Hardswish(inplace=True)`` compute the same without writing into what they are given. Only then
+    does ONNX know their operation: else each is taken apart, which for mobilenet_v3_small takes longer than all the rest."""
+    changed = [each for each in module.modules() if getattr(each, "inplace", None) is True]
+    try:
+        for each in changed:
+            setattr(each, "inplace", False)  # noqa: B010
+        yield
+    finally:
+        for each in changed:
+            setattr(each, "inplace", True)  # noqa: B010
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.distributions import NeuralInput, one_hot_log
 from nesy_gedi.networks.batches import IMAGES_BATCH
 from nesy_gedi.networks.ensembles import log_average
+from nesy_gedi.networks.libraries import is_library
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.adoption import adopt_pretrained
 from nesy_gedi.training.answers import restore_model
@@ -248,7 +249,9 @@ class Predictor:
             seen[name] = log_p.reshape(self._members, -1, len(slots), log_p.shape[-1])
             for number, argument in enumerate(zip(*slots, strict=True)):
                 if not set(argument) <= codes.keys():
-                    own = unusual(shown[number], self.networks[name], number).view(-1, len(slots))  # type: ignore[arg-type]
+                    perception = cast("Perception", self.networks[name])
+                    codes_of = unusual(shown[number], perception, number, of_training=self._knows_training(name))
+                    own = codes_of.view(-1, len(slots))
                     codes.update({slot: own[:, k] for k, slot in enumerate(argument) if slot not in codes})
         return _Perceived(seen, codes)
 
@@ -280,6 +283,10 @@ class Predictor:
             values=found.values.cpu(),
             unusual=dict(seen.unusual),
         )
+
+    def _knows_training(self, network: str) -> bool:
+        """Whether a network standardises by statistics of its training inputs; models of libraries come with their own."""
+        return not is_library(self.task.network(network).encoder)
 
     def _slots_of(self, network: str) -> list[tuple[str, ...]]:
         """The slots that a network looks at, those together that it sees together."""
@@ -324,7 +331,7 @@ class Predictor:
         """Symbols of the most probable explanation, (batch, inputs), and its probability given the answer, (batch,). Of an
         ensemble it is that of the member which finds its own the most probable."""
         members = self._members
-        world = self.reasoner.explain(found.inputs, found.best.repeat(members))
+        world = self.reasoner.explain_inputs(found.inputs, found.best.repeat(members))
         symbols = world.values[:, self._choices.to(world.values.device)]
         share = world.log_posterior.exp()
         if members > 1:

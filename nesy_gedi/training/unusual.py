@@ -20,7 +20,8 @@ outside, in practice hardly any."""
 
 POLAR = 1.0
 """Training images are mostly dark, or mostly bright, where swapping dark and bright would move their mean brightness by more
-than so many standard deviations of their pixels. Then an image on the other side of the middle is taken for swapped."""
+than so many standard deviations of their pixels. Then an image on the other side of the middle is taken for swapped, by
+mistake where training images of much differing brightness, as those of clothes, have some there."""
 
 BLANK = 0.02
 """An image whose brightest and darkest value are not further apart than this share of the range shows nothing."""
@@ -41,13 +42,14 @@ REASONS = (
 SWAPPED, BRIGHTER, DARKER, EMPTY, OUTSIDE = range(1, len(REASONS))
 
 
-def unusual(inputs: Tensor, perception: Perception, number: int = 0) -> Tensor:
+def unusual(inputs: Tensor, perception: Perception, number: int = 0, *, of_training: bool = True) -> Tensor:
     """In which way each of ``inputs`` differs from what ``perception`` was trained on, (n,) uint8, positions in REASONS.
 
     Args:
         inputs: (n, channels, height, width), uint8 in 0..255 or float in [0, 1]; or points (n, ..., d) float.
         perception: its ``mean`` and ``std`` are those of the training pixels.
         number: which of its inputs, where it has several.
+        of_training: False where they are not, as of an encoder that comes with its own: brightness tells nothing then.
     """
     mean, std = (each.detach().to("cpu", torch.float32) for each in perception.statistics(number))
     inputs = inputs.cpu()
@@ -55,7 +57,7 @@ def unusual(inputs: Tensor, perception: Perception, number: int = 0) -> Tensor:
     if not inputs.numel():
         return found
     if inputs.dim() != 4:
-        if mean.shape == inputs.shape[-1:]:
+        if of_training and mean.shape == inputs.shape[-1:]:
             away = ((inputs.float() - mean) / std).abs().flatten(1).amax(1)
             found[~(away <= FAR_POINT)] = OUTSIDE
         return found
@@ -64,7 +66,7 @@ def unusual(inputs: Tensor, perception: Perception, number: int = 0) -> Tensor:
     levels = pixels.sum(2, dtype=torch.float32) / pixels.shape[2] / (255.0 if inputs.dtype == torch.uint8 else 1.0)
     flat = inputs.flatten(1)
     spread = (flat.amax(1).float() - flat.amin(1).float()) / (255.0 if inputs.dtype == torch.uint8 else 1.0)
-    if mean.shape != levels.shape[1:]:  # of another colour than its statistics: nothing is known
+    if not of_training or mean.shape != levels.shape[1:]:  # nothing is known of this colour
         return found.masked_fill_(spread <= BLANK, EMPTY)
     away = ((levels - mean) / std).mean(1)
     found[away > FAR] = BRIGHTER

@@ -232,3 +232,40 @@ def test_certain_programs_have_one_empty_world() -> None:
     found = made.explain({}, 0, batch=3)
     assert found.values.shape == (3, 0)
     assert found.log_probability.tolist() == [0.0] * 3
+
+
+NOISY = """
+nn(net, [I], V, [0..2]) :: c(I, V).
+t(0.5) :: noisy.
+0.25 :: told(0); 0.25 :: told(1); 0.25 :: told(2); 0.25 :: told(3).
+sum(X, Y, S) :- noisy, told(S).
+sum(X, Y, S) :- \\+ noisy, c(X, A), c(Y, B), S is A + B.
+"""
+
+
+@torch.no_grad()
+def test_symbols_are_explained_whatever_else_the_program_draws() -> None:
+    """Right sums are spread over four worlds each, since told(S) says something even where nobody listens."""
+    reasoner = Reasoner(Program(NOISY), "sum(X, Y, S)")
+    x, y = (torch.tensor([each], dtype=torch.float64) for each in ([0.5, 0.3, 0.2], [0.2, 0.35, 0.45]))
+    given = {"X": x.log(), "Y": y.log()}
+    for column, answer in enumerate(map(int, reasoner.answers)):
+        told = 0.25 * 0.5 if answer < 4 else 0.0
+        joint = {
+            (a, b): float(x[0, a] * y[0, b]) * (told + 0.5 * (a + b == answer)) for a in range(3) for b in range(3)
+        }
+        total, best = sum(joint.values()), max(joint, key=joint.__getitem__)
+        found = reasoner.explain_inputs(given, column)
+        assert tuple(found.values[0].tolist()) == best
+        assert float(found.log_probability.exp()) == pytest.approx(joint[best], rel=1e-6)
+        assert float(found.log_posterior.exp()) == pytest.approx(joint[best] / total, rel=1e-6)
+    # The most probable world for 3 is one in which it was merely told, and its symbols add up to something else.
+    world = reasoner.explain(given, reasoner.answers.index("3"))
+    assert world.values[0, :2].tolist() == [0, 2]
+    impossible = {
+        "X": torch.tensor([[0.0, -torch.inf, -torch.inf]]),
+        "Y": torch.tensor([[0.0, -torch.inf, -torch.inf]]),
+    }
+    nothing = reasoner.explain_inputs(impossible, reasoner.answers.index("4"))
+    assert nothing.values.tolist() == [[-1, -1]]
+    assert nothing.log_posterior.tolist() == [-torch.inf]

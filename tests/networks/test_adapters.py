@@ -71,3 +71,13 @@ def test_the_sentence_says_what_is_done() -> None:
 def test_what_cannot_be_adapted_is_refused(given: tuple[int, ...], takes: tuple[int, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Adapted(nn.Flatten(), given, takes)
+
+
+@pytest.mark.parametrize(("before", "after"), [(5, 8), (8, 32), (28, 9), (33, 1)])
+def test_the_matrix_is_that_of_a_tent_as_wide_as_a_pixel_of_the_smaller_size(before: int, after: int) -> None:
+    scale = before / after
+    width = max(1.0, scale)  # without antialiasing, pixels between two neighbours would be left out
+    centres = (torch.arange(after, dtype=torch.float64) + 0.5) * scale
+    pixels = torch.arange(before, dtype=torch.float64) + 0.5
+    tent = (1.0 - (pixels - centres[:, None]).abs() / width).clamp_min(0.0)
+    assert torch.allclose(resizing_matrix(before, after).double(), tent / tent.sum(1, keepdim=True), atol=5e-6)

@@ -70,7 +70,7 @@ def test_values_are_those_of_the_other_variables_in_the_order_of_the_query() -> 
     assert (task.reasoner.answers[int(queries.answers)], queries.observed.tolist()) == ("less", [[1]])
 
 
-@pytest.mark.parametrize("written", ["7", "07", "7.0", " 7", "+7", "7e0"])
+@pytest.mark.parametrize("written", ["7", "07", "7.0", " 7", "+7", "7e0", "7.", ".7e1"])
 def test_a_number_is_read_in_any_notation(written: str) -> None:
     assert task_of().test_queries(sums([(written,)])).answers.tolist() == [7]
 
@@ -87,6 +87,14 @@ def test_terms_are_read_as_people_write_them(row: tuple[str, ...]) -> None:
     task = task_of(WORDS, "read(X, Y, S, L, N)")
     queries = task.test_queries(table(rows(index(1), [row])))
     assert task.reasoner.answers[int(queries.answers)] == "'no entry',[2, 1],1.0"
+
+
+@pytest.mark.parametrize("written", ["2-1-3", "2 - 1 - 3", " 2 -1- 3 "])
+def test_blanks_around_operators_say_nothing(written: str) -> None:
+    text = "nn(digit_net, [X], Y, [0..9]) :: digit(X, Y). placed(X, 2-1-3) :- digit(X, 0). placed(X, 1-2-3) :- digit(X, 1)."
+    task = task_of(text, "placed(X, Places)")
+    queries = task.test_queries(table(rows(index(1, 1), [(written,)])))
+    assert task.reasoner.answers[int(queries.answers)] == "2-1-3"
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,14 @@ def test_blank_bright_and_dark_images() -> None:
     assert unusual(images, looking(0.5, 0.2)).tolist() == [EMPTY, BRIGHTER, DARKER, 0]
 
 
+def test_statistics_of_other_images_tell_nothing_of_brightness() -> None:
+    white = torch.full((3, *SHAPE), 250, dtype=torch.uint8)
+    white[:2, :, 0] = 200
+    network = looking(0.45, 0.22)  # of photographs, which a model of a library was made for
+    assert unusual(white, network).tolist() == [BRIGHTER, BRIGHTER, EMPTY]
+    assert unusual(white, network, of_training=False).tolist() == [0, 0, EMPTY]
+
+
 def test_points_outside_the_data() -> None:
     network = Perception(torch.nn.Identity(), None, "ab", mean=torch.zeros(2), std=torch.ones(2))
     points = torch.tensor([[0.0, 3.0], [0.0, 30.0], [float("nan"), 0.0]])
