@@ -14,6 +14,7 @@ from nesy_gedi.logic.program import Program
 from nesy_gedi.networks.given import PREFIX, Given, giving, name_given
 from nesy_gedi.reports.training_result import TrainingResult
 from nesy_gedi.training import pretraining, training
+from nesy_gedi.training.adoption import trusted_networks
 from nesy_gedi.training.bundled import bundled_programs, find_program
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
@@ -109,12 +110,11 @@ def train(
     else:
         chosen, recipe = _with_recipe(program, recipe, trusted)
     encoders = _named(encoder, chosen)
-    overrides |= {f"networks.{name}.encoder": name_given(name, each) for name, each in encoders.items()}
+    specs = {name: name_given(name, each) for name, each in encoders.items()}
+    overrides |= {f"networks.{name}.encoder": spec for name, spec in specs.items()}
     effective = _changed(recipe, overrides)
     objects = {
-        name: each
-        for name, each in encoders.items()
-        if not isinstance(each, str) and overrides[f"networks.{name}.encoder"].startswith(PREFIX)
+        name: each for name, each in encoders.items() if not isinstance(each, str) and specs[name].startswith(PREFIX)
     }
     if objects and devices > 1:
         raise UsageError(
@@ -122,8 +122,7 @@ def train(
             where="encoder",
             hint="define a function that makes it in a module, and give that",
         )
-    named = {name for name, each in encoders.items() if not (isinstance(each, str) and Path(each).is_dir())}
-    allowed = tuple(chosen.networks) if trusted else tuple({*trusted_encoders, *named})
+    allowed = (*trusted_encoders, *trusted_networks(specs, chosen.networks, trusted))
     in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
     with giving(objects):
         trained = training.train(
