@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from nesy_gedi.errors import RecipeError, RunError
-from nesy_gedi.files import write_json, write_text
+from nesy_gedi.files import write_folder, write_json, write_text
 from nesy_gedi.logic.program import Program
 from nesy_gedi.networks.cards import sha256_of
 from nesy_gedi.networks.perception import Perception
@@ -111,10 +110,8 @@ def write_predictor(
         RunError: there is something already, or it cannot be written.
     """
     _refuse_to_replace(folder, force)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+
+    def fill(part: Path) -> None:
         write_text(part / PROGRAM_FILE, task.program.source.text)
         write_text(part / RECIPE_FILE, write_recipe(_only_networks(task)))
         (part / WEIGHTS_FILE).write_bytes(save(own_memory(model_tensors(task, networks))))
@@ -137,17 +134,15 @@ def write_predictor(
             "packages": installed_packages(),
         }
         write_json(part / PREDICTOR_FILE, about)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(part, folder)
+
+    try:
+        write_folder(folder.resolve(), fill)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot save the predictor: {getattr(error, 'strerror', None) or error}",
             where=str(folder),
             hint="choose a folder that you can write",
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 

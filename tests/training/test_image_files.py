@@ -38,7 +38,7 @@ def predictor_of(text: str, query: str, shape: tuple[int, ...] = (1, 8, 8)) -> P
     made = make_perceptions(task, shape).eval()
     made["digit_net"].mean.fill_(0.3)  # as of the digits
     made["digit_net"].std.fill_(0.37)
-    return Predictor(task, made, dict.fromkeys(task.slots, shape), make_fabric("cpu", "32-true"))
+    return Predictor(task, made, make_fabric("cpu", "32-true"))
 
 
 @pytest.fixture(scope="module")
