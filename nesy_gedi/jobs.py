@@ -87,9 +87,10 @@ def train(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
+    source, images = _data(data)
     arguments = {
         "query": query,
-        "data.source": data if data is None or isinstance(data, ImageSplits) else str(data),
+        "data.source": source,
         "data.train": limit,
         "training.epochs": epochs,
         "cotraining.epochs": epochs,
@@ -123,11 +124,11 @@ def train(
             hint="define a function that makes it in a module, and give that",
         )
     allowed = (*trusted_encoders, *trusted_networks(specs, chosen.networks, trusted))
-    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
     with giving(objects):
         trained = training.train(
             chosen,
             effective,
+            images,
             data_dir=data_dir,
             download=download,
             device=device,
@@ -138,7 +139,6 @@ def train(
             trusted_encoders=allowed,
             listener=listener,
             stop=stop,
-            **in_memory,
         )
     return _result(trained)
 
@@ -173,19 +173,19 @@ def evaluate(
     """
     encoders = {} if encoder is None else _named(encoder, open_run(Path(path)).program(trusted=trusted))
     specs = {name: name_given(name, each) for name, each in encoders.items()}
-    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
+    source, images = _data(data)
     with giving({name: each for name, each in encoders.items() if not isinstance(each, str)}):
         return _result(
             training.evaluate(
                 path,
-                source=None if data is None or in_memory else str(data),
+                images,
+                source=source,
                 data_dir=data_dir,
                 download=download,
                 device=device,
                 encoders=specs,
                 engine=engine,
                 trusted=trusted,
-                **in_memory,
             )
         )
 
@@ -234,9 +234,9 @@ def pretrain(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
-    named = data is None or isinstance(data, ImageSplits)
+    source, images = _data(data)
     arguments = {
-        "data.source": None if named else str(data),
+        "data.source": source,
         "data.limit": limit,
         "objective": objective,
         "seed": seed,
@@ -255,9 +255,9 @@ def pretrain(
         effective = recipe
     else:
         effective = load_pretrain_recipe(recipe, overrides=overrides)
-    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
     return pretraining.pretrain(
         effective,
+        images,
         data_dir=data_dir,
         download=download,
         device=device,
@@ -267,7 +267,6 @@ def pretrain(
         trusted=trusted,
         listener=listener,
         stop=stop,
-        **in_memory,
     )
 
 
@@ -285,7 +284,12 @@ def _result(trained: Trained) -> TrainingResult:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those that decide a key of the recipe."""
-    return {key: value for key, value in arguments.items() if value is not None and not isinstance(value, ImageSplits)}
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+def _data(data: str | Path | ImageSplits | None) -> tuple[str | None, ImageSplits | None]:
+    """The name or path of data, or what is in memory."""
+    return (None, data) if data is None or isinstance(data, ImageSplits) else (str(data), None)
 
 
 def _with_recipe(
