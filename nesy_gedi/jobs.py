@@ -11,7 +11,7 @@ from typing import Any
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import UsageError
 from nesy_gedi.logic.program import Program
-from nesy_gedi.networks.given import PREFIX, Given, giving, name_given
+from nesy_gedi.networks.handed_over import PREFIX, HandedOver, giving, name_given
 from nesy_gedi.reports.training_result import TrainingResult
 from nesy_gedi.training import pretraining, training
 from nesy_gedi.training.adoption import trusted_networks
@@ -23,7 +23,7 @@ from nesy_gedi.training.recipe import Recipe, load_recipe
 from nesy_gedi.training.runs import open_pretraining, open_run
 from nesy_gedi.training.training import Trained
 
-Encoders = Mapping[str, str | Path | Given]
+Encoders = Mapping[str, str | Path | HandedOver]
 """Network -> its encoder: a name or path as ``--encoder`` takes it, a module, or a function that makes one."""
 
 
@@ -38,7 +38,7 @@ def train(
     seed: int | None = None,
     method: str | None = None,
     objective: str | None = None,
-    encoder: Encoders | str | Path | Given | None = None,
+    encoder: Encoders | str | Path | HandedOver | None = None,
     settings: Mapping[str, Any] | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
@@ -147,7 +147,7 @@ def evaluate(
     path: str | Path,
     *,
     data: str | Path | ImageSplits | None = None,
-    encoder: Encoders | str | Path | Given | None = None,
+    encoder: Encoders | str | Path | HandedOver | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
@@ -323,7 +323,7 @@ def _changed(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -
     return load_recipe(None, overrides={**dataclasses.asdict(recipe), **overrides}) if overrides else recipe
 
 
-def _named(encoder: Encoders | str | Path | Given | None, program: Program) -> dict[str, str | Given]:
+def _named(encoder: Encoders | str | Path | HandedOver | None, program: Program) -> dict[str, str | HandedOver]:
     """Network -> encoder; one that comes without a name is that of the only network."""
     if encoder is None:
         return {}
