@@ -177,10 +177,9 @@ def trusted_networks(encoders: tuple[str, ...], program: Program, trust: bool) -
 
     A folder or a file names no Python: what its recipe or card would import needs ``--trust``.
     """
-    from nesy_gedi.training.adoption import names_python
+    from nesy_gedi.training import adoption
 
-    named = (network for network, what in read_encoders(encoders).items() if names_python(what))
-    return tuple(program.networks) if trust else tuple(named)
+    return adoption.trusted_networks(read_encoders(encoders), program.networks, trust)
 
 
 def load(argument: str, source: str | None, overrides: dict[str, Any], trust: bool) -> tuple[Program, Recipe]:

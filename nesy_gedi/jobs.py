@@ -11,9 +11,10 @@ from typing import Any
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import UsageError
 from nesy_gedi.logic.program import Program
-from nesy_gedi.networks.given import PREFIX, Given, giving, name_given
+from nesy_gedi.networks.handed_over import PREFIX, HandedOver, giving, name_given
 from nesy_gedi.reports.training_result import TrainingResult
 from nesy_gedi.training import pretraining, training
+from nesy_gedi.training.adoption import trusted_networks
 from nesy_gedi.training.bundled import bundled_programs, find_program
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.pretrain_recipe import PretrainRecipe, load_pretrain_recipe
@@ -22,7 +23,7 @@ from nesy_gedi.training.recipe import Recipe, load_recipe
 from nesy_gedi.training.runs import open_pretraining, open_run
 from nesy_gedi.training.training import Trained
 
-Encoders = Mapping[str, str | Path | Given]
+Encoders = Mapping[str, str | Path | HandedOver]
 """Network -> its encoder: a name or path as ``--encoder`` takes it, a module, or a function that makes one."""
 
 
@@ -37,7 +38,7 @@ def train(
     seed: int | None = None,
     method: str | None = None,
     objective: str | None = None,
-    encoder: Encoders | str | Path | Given | None = None,
+    encoder: Encoders | str | Path | HandedOver | None = None,
     settings: Mapping[str, Any] | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
@@ -86,9 +87,10 @@ def train(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
+    source, images = _data(data)
     arguments = {
         "query": query,
-        "data.source": data if data is None or isinstance(data, ImageSplits) else str(data),
+        "data.source": source,
         "data.train": limit,
         "training.epochs": epochs,
         "cotraining.epochs": epochs,
@@ -109,12 +111,11 @@ def train(
     else:
         chosen, recipe = _with_recipe(program, recipe, trusted)
     encoders = _named(encoder, chosen)
-    overrides |= {f"networks.{name}.encoder": name_given(name, each) for name, each in encoders.items()}
+    specs = {name: name_given(name, each) for name, each in encoders.items()}
+    overrides |= {f"networks.{name}.encoder": spec for name, spec in specs.items()}
     effective = _changed(recipe, overrides)
     objects = {
-        name: each
-        for name, each in encoders.items()
-        if not isinstance(each, str) and overrides[f"networks.{name}.encoder"].startswith(PREFIX)
+        name: each for name, each in encoders.items() if not isinstance(each, str) and specs[name].startswith(PREFIX)
     }
     if objects and devices > 1:
         raise UsageError(
@@ -122,13 +123,12 @@ def train(
             where="encoder",
             hint="define a function that makes it in a module, and give that",
         )
-    named = {name for name, each in encoders.items() if not (isinstance(each, str) and Path(each).is_dir())}
-    allowed = tuple(chosen.networks) if trusted else tuple({*trusted_encoders, *named})
-    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
+    allowed = (*trusted_encoders, *trusted_networks(specs, chosen.networks, trusted))
     with giving(objects):
         trained = training.train(
             chosen,
             effective,
+            images,
             data_dir=data_dir,
             download=download,
             device=device,
@@ -139,7 +139,6 @@ def train(
             trusted_encoders=allowed,
             listener=listener,
             stop=stop,
-            **in_memory,
         )
     return _result(trained)
 
@@ -148,7 +147,7 @@ def evaluate(
     path: str | Path,
     *,
     data: str | Path | ImageSplits | None = None,
-    encoder: Encoders | str | Path | Given | None = None,
+    encoder: Encoders | str | Path | HandedOver | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
     device: str = "auto",
@@ -174,19 +173,19 @@ def evaluate(
     """
     encoders = {} if encoder is None else _named(encoder, open_run(Path(path)).program(trusted=trusted))
     specs = {name: name_given(name, each) for name, each in encoders.items()}
-    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
+    source, images = _data(data)
     with giving({name: each for name, each in encoders.items() if not isinstance(each, str)}):
         return _result(
             training.evaluate(
                 path,
-                source=None if data is None or in_memory else str(data),
+                images,
+                source=source,
                 data_dir=data_dir,
                 download=download,
                 device=device,
                 encoders=specs,
                 engine=engine,
                 trusted=trusted,
-                **in_memory,
             )
         )
 
@@ -235,9 +234,9 @@ def pretrain(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
-    named = data is None or isinstance(data, ImageSplits)
+    source, images = _data(data)
     arguments = {
-        "data.source": None if named else str(data),
+        "data.source": source,
         "data.limit": limit,
         "objective": objective,
         "seed": seed,
@@ -256,9 +255,9 @@ def pretrain(
         effective = recipe
     else:
         effective = load_pretrain_recipe(recipe, overrides=overrides)
-    in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
     return pretraining.pretrain(
         effective,
+        images,
         data_dir=data_dir,
         download=download,
         device=device,
@@ -268,7 +267,6 @@ def pretrain(
         trusted=trusted,
         listener=listener,
         stop=stop,
-        **in_memory,
     )
 
 
@@ -286,7 +284,12 @@ def _result(trained: Trained) -> TrainingResult:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those that decide a key of the recipe."""
-    return {key: value for key, value in arguments.items() if value is not None and not isinstance(value, ImageSplits)}
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+def _data(data: str | Path | ImageSplits | None) -> tuple[str | None, ImageSplits | None]:
+    """The name or path of data, or what is in memory."""
+    return (None, data) if data is None or isinstance(data, ImageSplits) else (str(data), None)
 
 
 def _with_recipe(
@@ -320,7 +323,7 @@ def _changed(recipe: Recipe | str | Path | None, overrides: Mapping[str, Any]) -
     return load_recipe(None, overrides={**dataclasses.asdict(recipe), **overrides}) if overrides else recipe
 
 
-def _named(encoder: Encoders | str | Path | Given | None, program: Program) -> dict[str, str | Given]:
+def _named(encoder: Encoders | str | Path | HandedOver | None, program: Program) -> dict[str, str | HandedOver]:
     """Network -> encoder; one that comes without a name is that of the only network."""
     if encoder is None:
         return {}

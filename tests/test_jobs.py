@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from torch import nn
 
 import nesy_gedi as ng
 from nesy_gedi.data import load_images
-from nesy_gedi.training import training
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, TrainingRecipe
 from nesy_gedi.training.training import Trained
 
@@ -220,7 +218,6 @@ def test_evaluate_returns_the_same_kind_of_result(finished: ng.TrainingResult) -
     assert list(again.figures) == list(finished.figures)
 
 
-@pytest.mark.skipif("images" not in signature(training.train).parameters, reason="training takes no data in memory yet")
 def test_data_in_memory() -> None:
     trained = ng.train("addition", data=load_images("digits"), **SHORT)
     assert trained.metrics == ng.train("addition", data="digits", **SHORT).metrics

@@ -24,9 +24,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 LONGEST_SIDE = 64
 """In pixels: larger images are shrunk to it, unless the shape is stated."""
 
+READERS = 8
+"""Threads that read files, at most; as many as there are cores where these are fewer. Decoding lets others run."""
+
 _LISTED = 3  # files that a message names
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, rows and columns are exchanged
-_READERS = 8  # threads at most; decoding lets others run
 
 T = TypeVar("T")
 
@@ -163,7 +165,7 @@ def listed(names: Sequence[str]) -> str:
 def _decode_all(
     files: Sequence[Path], options: ReadOptions, columns: Sequence[Iterable[int]]
 ) -> tuple[dict[str, Tensor], dict[int, str]]:
-    with ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
         headers = list(pool.map(lambda path: _try(_probe, path), files))
         targets = _targets(headers, columns, options.image_shape)
         sizes = list(dict.fromkeys(targets))
@@ -257,12 +259,20 @@ def _try(read: Callable[[Path], T], path: Path) -> T | str:
     """What ``read`` makes of a file, or why it cannot be read."""
     try:
         return read(path)
-    except FileNotFoundError:
-        return "there is no such file"
-    except UnidentifiedImageError:
-        return "the file is empty" if not path.stat().st_size else "this is no image that can be read"
     except Exception as error:  # a damaged file makes a decoder raise anything
-        return f"this image cannot be read: {error}"
+        return why_unreadable(path, error)
+
+
+def why_unreadable(path: str | Path, error: Exception) -> str:
+    """Why no image can be read from a file, of what reading it has raised."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file"
+        case IsADirectoryError():
+            return "this is a folder"
+        case UnidentifiedImageError():
+            return "this is no image that can be read" if Path(path).stat().st_size else "the file is empty"
+    return f"this image cannot be read: {error}"
 
 
 def _probe(path: Path) -> Header:

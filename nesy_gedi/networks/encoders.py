@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.errors import UsageError, did_you_mean
-from nesy_gedi.networks.given import PREFIX, make_given
+from nesy_gedi.networks.handed_over import PREFIX, make_given
 
 BUNDLED = ("conv", "mlp")
 

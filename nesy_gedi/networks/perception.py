@@ -32,10 +32,10 @@ class Perception(nn.Module):
         domain: the symbols, in the order of the outputs.
         image_shape: (channels, height, width), or (d,) for points, that the encoder expects; where given, others are
             refused. Of several inputs, the shape of the first.
-        mean: per channel, subtracted from pixels in [0, 1]; for points and sequences per coordinate.
-        std: per channel or coordinate, divides them.
+        mean: per channel, subtracted from pixels in [0, 1]; for points and sequences per coordinate. Of several inputs one for
+            each, which are kept as ``mean``, ``mean_1`` and so on.
+        std: per channel or coordinate, divides them; likewise.
         further: of the inputs beside the first, what ``image_shape`` says of that.
-        further_mean, further_std: the same for ``mean`` and ``std``; kept as ``mean_1``, ``std_1`` and so on.
         output: what head (or encoder) returns: ``logits``, ``log_probabilities`` or ``probabilities``.
 
     Attributes:
@@ -54,11 +54,9 @@ class Perception(nn.Module):
         domain: Sequence[str],
         *,
         image_shape: tuple[int, ...] | None = None,
-        mean: Tensor | None = None,
-        std: Tensor | None = None,
+        mean: Tensor | Sequence[Tensor] | None = None,
+        std: Tensor | Sequence[Tensor] | None = None,
         further: Sequence[tuple[int, ...]] = (),
-        further_mean: Sequence[Tensor] = (),
-        further_std: Sequence[Tensor] = (),
         output: str = "logits",
     ) -> None:
         super().__init__()
@@ -75,10 +73,9 @@ class Perception(nn.Module):
         self._has_worked = False
         for k, shape in enumerate(self.image_shapes or ((1,),)):
             channels = channels_of(shape)
-            means, stds = ((mean, *further_mean), (std, *further_std)) if k else ((mean,), (std,))
-            for name, given, otherwise in (("mean", means, torch.zeros), ("std", stds, torch.ones)):
-                own = given[k] if k < len(given) else None
-                value = otherwise(channels) if own is None else own.float().clone()
+            for name, given, otherwise in (("mean", mean, torch.zeros), ("std", std, torch.ones)):
+                own = (given,) if isinstance(given, Tensor) else given or ()
+                value = own[k].float().clone() if k < len(own) else otherwise(channels)
                 self.register_buffer(f"{name}_{k}" if k else name, value)
 
     def set_rate(self, rate: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +85,16 @@ def names_python(spec: str) -> bool:
     """Whether an encoder's name means Python of one's own, so that who has typed it trusts that; a folder or a file of
     weights names none, and installed libraries need no trust."""
     return ":" in spec and not is_library(spec) and not spec.endswith(SUFFIX) and not Path(spec).is_dir()
+
+
+def trusted_networks(encoders: Mapping[str, str], networks: Iterable[str], trusted: bool) -> tuple[str, ...]:
+    """The networks whose encoder may import Python: those for which the user has named some, or all that are trusted.
+
+    Args:
+        encoders: network -> encoder, as the user has named it. What the recipe of a folder or the card of a file would import
+            nobody has named.
+    """
+    return tuple(networks) if trusted else tuple(name for name, spec in encoders.items() if names_python(spec))
 
 
 def adopt_exported(what: E, where: str, network: str = "") -> E:

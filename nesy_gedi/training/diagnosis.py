@@ -14,7 +14,6 @@ from nesy_gedi.data import ImageSet, ImageSplits, load_images
 from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.data.views import Augmentation
 from nesy_gedi.errors import DataError, RecipeError, RunError, UsageError, did_you_mean
-from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.metrics.clustering import clustering_metrics
 from nesy_gedi.metrics.idealised import dimension_ratio, invariance_ratio, linear_predictability, nc1
 from nesy_gedi.metrics.probes import PROBE_LABELS, probe_metrics
@@ -22,17 +21,15 @@ from nesy_gedi.metrics.symptoms import collapse_warnings
 from nesy_gedi.networks.encoders import BUNDLED
 from nesy_gedi.networks.perception import EncoderError, Perception, check_finite
 from nesy_gedi.training.adoption import adopt_exported, names_python
-from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.data_in_memory import refuse_missing
 from nesy_gedi.training.devices import choose_device
-from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.preparation import check_encoder, count_classes
 from nesy_gedi.training.pretrain_recipe import EncoderRecipe, PretrainData, PretrainRecipe
 from nesy_gedi.training.pretrained import load_perception, make_perception
 from nesy_gedi.training.recipe import DataRecipe
+from nesy_gedi.training.restoring import restore_run
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
 from nesy_gedi.training.stages import PROBE, Look, encode, labels_of, look_at
-from nesy_gedi.training.task import Task
 
 IMAGES = 10_000
 """Most test images that are looked at."""
@@ -134,14 +131,10 @@ def _open_program(
     path: Path, source: str | None, folder: Path | None, download: bool, trusted: bool
 ) -> tuple[ImageSplits, list[Subject]]:
     run = open_run(path)
-    recipe = run.recipe()
-    refuse_missing(source or recipe.data.source, str(path))
-    images = _images(recipe.data, source, folder or run.data_dir(), download)
-    task = Task(run.program(trusted=trusted), recipe, cache=GroundingCache())
-    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
-    networks = make_perceptions(task, shapes, trusted=task.networks if trusted else ())
-    restore_model(task, networks, run.checkpoints.load_final().model)
-
+    own = run.recipe().data
+    refuse_missing(source or own.source, str(path))
+    images = _images(own, source, folder or run.data_dir(), download)
+    task, networks = restore_run(run, trusted=trusted)
     return images, [
         Subject(name, cast("Perception", network), True, task.network(name).attribute, _augmentation(images))
         for name, network in networks.items()
@@ -174,7 +167,7 @@ def _diagnose(subject: Subject, images: ImageSplits, device: torch.device) -> di
             where=f"network {subject.name}",
             hint=did_you_mean(subject.attribute, images.test.labels),
         )
-    perception = subject.perception.to(device).eval()
+    perception = subject.perception.float().to(device).eval()  # measures are those of features in float32
     classes = count_classes(images, subject.attribute)
     if labels_of(images.test, subject.attribute) is None:
         raise DataError(f"no test image of {images.name} is labelled", hint="use data with labels")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nesy_gedi.errors import RunError
-from nesy_gedi.files import write_json
+from nesy_gedi.files import write_folder, write_json
 from nesy_gedi.networks.cards import sha256_of
 
 MANIFEST = "export.json"
@@ -61,28 +59,22 @@ def write_whole(to: Path, fill: Callable[[Path], Mapping[str, Any]]) -> dict[str
         RunError: it cannot be written. Whatever ``fill`` raises is passed on; nothing is left behind then.
     """
     place = to.resolve()
-    part, old = (place.with_name(f".{place.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    try:
-        part.mkdir(parents=True)
+
+    def filled(part: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = {**fill(part)}
         files = sorted(path for path in part.rglob("*") if path.is_file())
         manifest["files"] = {path.relative_to(part).as_posix(): sha256_of(path) for path in files}
         write_json(part / MANIFEST, {"kind": KIND, **manifest})
-        if place.exists():
-            os.replace(place, old)
-        os.replace(part, place)
+        return manifest
+
+    try:
+        return write_folder(place, filled)
     except OSError as error:
         raise RunError(
             f"cannot write the export: {error.strerror or error}",
             where=str(to),
             hint="choose a folder you can write: --to",
         ) from error
-    finally:
-        if old.exists() and not place.exists():
-            os.replace(old, place)
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-    return manifest
 
 
 def _foreign(place: Path) -> str | None:

@@ -8,22 +8,18 @@ import math
 import shlex
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nesy_gedi.data import ImageSet, load_images
 from nesy_gedi.errors import DataError, NesyGediError, NesyGediWarning, RunError, UsageError, did_you_mean
 from nesy_gedi.files import write_text
-from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.networks.ensembles import EnsembleEncoder, EnsembleHead
 from nesy_gedi.networks.perception import Perception
-from nesy_gedi.training.adoption import adopt_pretrained, names_python
-from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.assignment_record import read_record
 from nesy_gedi.training.data_in_memory import IN_MEMORY
 from nesy_gedi.training.export_folder import refuse_folder, write_whole
@@ -31,11 +27,11 @@ from nesy_gedi.training.export_page import write_page
 from nesy_gedi.training.exported_answers import write_answers
 from nesy_gedi.training.exported_networks import Subject, blank_card, write_network
 from nesy_gedi.training.onnx_files import need_onnx
-from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.predictor import Predictor
 from nesy_gedi.training.pretrain_recipe import PretrainData
 from nesy_gedi.training.pretrained import load_perception
-from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe
+from nesy_gedi.training.recipe import DataRecipe
+from nesy_gedi.training.restoring import restore_run
 from nesy_gedi.training.runs import VERSION, ProgramRun, is_pretraining, open_pretraining, open_run
 from nesy_gedi.training.task import Task
 
@@ -184,20 +180,8 @@ def _of_program(
 ) -> _Learned:
     run = open_run(path)
     _refuse_unfinished(run)
-    program, recipe = run.program(trusted=trusted), run.recipe()
-    for name, spec in encoders.items():
-        own = recipe.networks.get(name, NetworkRecipe())
-        recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
-    recipe = adopt_pretrained(recipe)
-    task = Task(program, recipe, cache=GroundingCache())
-    allowed = (
-        tuple(program.networks) if trusted else tuple(name for name, spec in encoders.items() if names_python(spec))
-    )
-    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
-    networks = make_perceptions(task, shapes, trusted=allowed).eval()
-    weights = run.checkpoints.load_final().model
-    _take_precision(networks, weights)
-    restore_model(task, networks, weights)
+    task, networks = restore_run(run, encoders=encoders, trusted=trusted)
+    program, recipe = task.program, task.recipe
     result = run.result()
     if result is None:
         warnings.warn(
@@ -285,14 +269,6 @@ def _refuse_unfinished(run: ProgramRun) -> None:
             where=str(run.path),
             hint=f"continue it with nesy-gedi train --resume {shlex.quote(str(run.path))}",
         )
-
-
-def _take_precision(networks: nn.ModuleDict, weights: Mapping[str, Tensor]) -> None:
-    """Networks that were trained in float64 stay so; half precision is widened, which loses nothing."""
-    for name, network in networks.items():
-        own = [tensor for key, tensor in weights.items() if key.startswith(f"{name}.")]
-        if any(tensor.dtype == torch.float64 for tensor in own):
-            network.double()
 
 
 def _members(perception: Perception) -> list[Perception]:

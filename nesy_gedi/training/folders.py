@@ -1,13 +1,12 @@
-"""Run folders are made whole or not at all."""
+"""The folder of a run: which one may be replaced, and that it is made whole or not at all."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from nesy_gedi.errors import RunError
+from nesy_gedi.files import write_folder
 
 
 def make_folder(path: Path, fill: Callable[[Path], None], force: bool, refuse: Callable[[Path], None]) -> None:
@@ -22,7 +21,6 @@ def make_folder(path: Path, fill: Callable[[Path], None], force: bool, refuse: C
         RunError: the folder exists and ``force`` is off or ``refuse`` does, or it cannot be written.
     """
     place = path.resolve()  # a link to a run, or ".", stands for the folder itself
-    part = place.with_name(f".{place.name}.part")
     try:
         if place.exists():
             if not force:
@@ -31,14 +29,8 @@ def make_folder(path: Path, fill: Callable[[Path], None], force: bool, refuse: C
                 )
             if any(place.iterdir()) if place.is_dir() else True:
                 refuse(path)
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        fill(part)
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(part, place)
+        write_folder(place, fill)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise RunError(
             f"cannot make the run folder: {error.strerror or error}",
             where=str(path),

@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 4096
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
-class Given(NamedTuple):
+class GivenSplits(NamedTuple):
     """Queries for training, validation and test, as :class:`~nesy_gedi.training.splits.Splits` has them."""
 
     train: Queries
@@ -37,7 +37,7 @@ class Given(NamedTuple):
     test: Queries
 
 
-def read_given(task: Task, images: ImageSplits, given: GivenQueries, seed: int) -> Given:
+def read_given(task: Task, images: ImageSplits, given: GivenQueries, seed: int) -> GivenSplits:
     """The queries of a table.
 
     Columns that have names are matched with the variables of the query form: inputs with the slots, values with the answer's
@@ -78,7 +78,7 @@ def read_given(task: Task, images: ImageSplits, given: GivenQueries, seed: int) 
         held = min(what.validation or max(1, int(VALIDATION_ROWS * len(train))), len(train) - 1)
         validation, order = _rows(train, order[:held]), order[held:]
     train = _rows(train, order[: what.train or None])
-    found = Given(train, validation, given_test(task, images, given))
+    found = GivenSplits(train, validation, given_test(task, images, given))
     for other in found[1:]:
         _refuse_other_shapes(task, train, other, given.source)
     return found

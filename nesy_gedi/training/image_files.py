@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from nesy_gedi.data.decoding import to_pixels
+from nesy_gedi.data.decoding import READERS, is_grey, to_pixels, why_unreadable
 from nesy_gedi.errors import DataError, NesyGediWarning, UsageError
 from nesy_gedi.training.predictions import SURE, Predictions
 from nesy_gedi.training.predictor import Predictor
@@ -28,14 +28,10 @@ QUERIES_AT_ONCE = 1024
 BYTES_AT_ONCE = 1 << 27
 """Pixels that are kept at once, before as many again are read."""
 
-READERS = 8
-"""Threads that read files, at most; as many as there are cores where these are fewer."""
-
 FILES_AT_ONCE = 32
 """Files that a thread reads in one go: handing over one at a time would take as long as reading it."""
 
 _CHANGES_PIXELS = {"transparency", "exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 _SKIP = "mend or delete it, or leave out what cannot be read: --skip-unreadable"
 
 
@@ -237,20 +233,12 @@ def _read(path: str, shape: tuple[int, ...]) -> _Pixels | str:
     try:
         with Image.open(path) as image:
             size = (image.height, image.width)
-            grey = image.mode in _GREY_MODES or image.mode.startswith("I;")
-            if image.mode in ("P", "PA"):  # how colourful its palette is, nobody has looked
-                grey = channels == 1
+            grey = is_grey(image)
             if image.format == "PNG" and size == (height, width) and image.mode == ("L" if channels == 1 else "RGB"):
                 image.load()  # what stands behind the pixels belongs to the information, too
                 if image.info.keys().isdisjoint(_CHANGES_PIXELS):  # the quick way to the same pixels
                     pixels = np.array(image).reshape(height, width, channels).transpose(2, 0, 1)
                     return _Pixels(pixels, size, grey)
             return _Pixels(to_pixels(image, (channels, height, width)), size, grey)
-    except FileNotFoundError:
-        return "there is no such file"
-    except IsADirectoryError:
-        return "this is a folder"
-    except UnidentifiedImageError:
-        return "this is no image that can be read" if Path(path).stat().st_size else "the file is empty"
     except Exception as error:  # a damaged file makes a decoder raise anything
-        return f"this image cannot be read: {error}"
+        return why_unreadable(path, error)

@@ -6,12 +6,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from nesy_gedi.data import ImageSet
+from nesy_gedi.data.decoding import read_image
 from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import DataError, RecipeError, did_you_mean
 from nesy_gedi.training.task import Task
@@ -173,16 +172,8 @@ def _read_image(path: Path, shape: tuple[int, ...], where: str) -> Tensor:
         raise DataError(
             f"data of shape {shape} is no image", where=where, hint="give a number of labelled items instead"
         )
-    channels, height, width = shape
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # of 16 bits a pixel, the lower ones would be kept
-                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-            image = image.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        what = f"it is no image that can be read: {error}"
-        if not path.is_file():
-            what = "it is a folder" if path.is_dir() else "there is no such file"
-        raise DataError(what, where=f"{where}, {path}", hint="name a PNG or JPEG file, or a number") from error
-    return torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1).contiguous()
+        return read_image(path, shape)
+    except DataError as error:
+        hint = "name a PNG or JPEG file, or a number"
+        raise DataError(error.message, where=f"{where}, {path}", hint=hint) from error

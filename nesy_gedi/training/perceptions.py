@@ -96,11 +96,9 @@ def make_perceptions(
                 head,
                 domain,
                 image_shape=shapes[0],
-                mean=None if mean is None else mean[0],
-                std=None if std is None else std[0],
+                mean=mean,
+                std=std,
                 further=shapes[1:],
-                further_mean=[] if mean is None else mean[1:],
-                further_std=[] if std is None else std[1:],
                 output=what.output,
             )
             perception.notes = built[0].notes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -13,23 +12,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nesy_gedi.errors import DataError, DistributionError, NesyGediWarning, RunError, UsageError, did_you_mean
-from nesy_gedi.logic.cache import GroundingCache
+from nesy_gedi.errors import DataError, DistributionError, NesyGediWarning, RunError, UsageError
 from nesy_gedi.logic.distributions import NeuralInput, one_hot_log
 from nesy_gedi.networks.batches import IMAGES_BATCH
 from nesy_gedi.networks.ensembles import log_average
 from nesy_gedi.networks.libraries import is_library
 from nesy_gedi.networks.perception import Perception
-from nesy_gedi.training.adoption import adopt_pretrained
-from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.devices import choose_device, make_fabric
 from nesy_gedi.training.ensembles import Members
 from nesy_gedi.training.memory import in_batches_that_fit
-from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.predictions import SURE, Predictions, joined
 from nesy_gedi.training.predictor_folder import SavedPredictor, is_predictor, of_run, read_predictor, write_predictor
 from nesy_gedi.training.predictor_inputs import Given, Images, given_values, images_by_slot
-from nesy_gedi.training.recipe import NetworkRecipe
+from nesy_gedi.training.restoring import restore
 from nesy_gedi.training.runs import open_run
 from nesy_gedi.training.task import Task
 from nesy_gedi.training.unusual import unusual, warning_about
@@ -118,35 +113,25 @@ class Predictor:
         """
         folder = Path(path)
         saved = read_predictor(folder, trusted=trusted) if is_predictor(folder) else _of_run(folder, trusted)
-        recipe = saved.recipe
-        for name, spec in (encoders or {}).items():
-            if name not in saved.program.networks:
-                raise UsageError(
-                    f"the program has no network {name}",
-                    where="--encoder",
-                    hint=did_you_mean(name, saved.program.networks),
-                )
-            own = recipe.networks.get(name, NetworkRecipe())
-            recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
-        recipe = adopt_pretrained(recipe if engine is None else replace(recipe, engine=engine))
-        fabric = make_fabric(choose_device(device), recipe.training.precision)
-        task = Task(saved.program, recipe, cache=GroundingCache())
+        fabric = make_fabric(choose_device(device), saved.recipe.training.precision)
+        with torch.random.fork_rng(devices=[]):  # new networks draw weights, which are replaced
+            task, networks = restore(
+                saved.program,
+                saved.recipe,
+                saved.shapes,
+                saved.weights,
+                where=str(folder),
+                encoders=encoders,
+                engine=engine,
+                trusted=trusted,
+            )
         if saved.answers is not None and saved.answers != tuple(task.reasoner.answers):
             raise RunError(
                 "predictor.json does not name the answers of program.pl",
                 where=str(folder),
                 hint="restore the folder, or save the predictor again",
             )
-        named = {name for name, spec in (encoders or {}).items() if not Path(spec).is_dir()}
-        allowed = tuple(saved.program.networks) if trusted else tuple(named)
-        with torch.random.fork_rng(devices=[]):  # new networks draw weights, which are replaced
-            networks = make_perceptions(task, saved.shapes(task), trusted=allowed)
-        made = cls(task, networks, fabric, trained=saved.trained, source=str(folder))
-        try:
-            restore_model(task, networks, saved.weights())
-        except RunError as error:
-            raise RunError(error.message, where=str(folder), hint=error.hint) from error
-        return made
+        return cls(task, networks, fabric, trained=saved.trained, source=str(folder))
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Write everything that :meth:`load` needs into ``folder``, complete or not at all: ``predictor.json``,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from nesy_gedi.errors import RecipeError, RunError
-from nesy_gedi.files import write_json, write_text
+from nesy_gedi.files import write_folder, write_json, write_text
 from nesy_gedi.logic.program import Program
+from nesy_gedi.networks.cards import sha256_of
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.answers import model_tensors
 from nesy_gedi.training.checkpoints import own_memory
@@ -25,6 +25,7 @@ from nesy_gedi.training.environment import installed_packages, read_shapes
 from nesy_gedi.training.perceptions import Shapes
 from nesy_gedi.training.recipe import Recipe, TrainingRecipe, load_recipe
 from nesy_gedi.training.recipe_files import write_recipe
+from nesy_gedi.training.restoring import shapes_in
 from nesy_gedi.training.runs import ProgramRun
 from nesy_gedi.training.task import Task
 
@@ -85,11 +86,14 @@ def of_run(run: ProgramRun, *, trusted: bool) -> SavedPredictor:
             if isinstance(value, float | int) and not isinstance(value, bool)
         },
     }
-
-    def shapes(task: Task) -> Shapes:
-        return run.image_shapes({name: task.arguments(name) for name in task.networks})
-
-    return SavedPredictor(program, recipe, shapes, None, trained, lambda: run.checkpoints.load_final().model)
+    return SavedPredictor(
+        program,
+        recipe,
+        lambda task: shapes_in(run, task),
+        None,
+        trained,
+        lambda: run.checkpoints.load_final().model,
+    )
 
 
 def write_predictor(
@@ -106,10 +110,8 @@ def write_predictor(
         RunError: there is something already, or it cannot be written.
     """
     _refuse_to_replace(folder, force)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+
+    def fill(part: Path) -> None:
         write_text(part / PROGRAM_FILE, task.program.source.text)
         write_text(part / RECIPE_FILE, write_recipe(_only_networks(task)))
         (part / WEIGHTS_FILE).write_bytes(save(own_memory(model_tensors(task, networks))))
@@ -127,22 +129,20 @@ def write_predictor(
             "trained": dict(trained),
             "trusted": task.program.trusted,
             "program_sha256": stored.fingerprint,
-            "recipe_sha256": _sha256(part / RECIPE_FILE),
-            "weights_sha256": _sha256(part / WEIGHTS_FILE),
+            "recipe_sha256": sha256_of(part / RECIPE_FILE),
+            "weights_sha256": sha256_of(part / WEIGHTS_FILE),
             "packages": installed_packages(),
         }
         write_json(part / PREDICTOR_FILE, about)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(part, folder)
+
+    try:
+        write_folder(folder.resolve(), fill)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot save the predictor: {getattr(error, 'strerror', None) or error}",
             where=str(folder),
             hint="choose a folder that you can write",
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
@@ -230,7 +230,7 @@ def read_predictor(folder: Path, *, trusted: bool) -> SavedPredictor:
             where=where,
             hint="restore the file, or train the new program",
         )
-    if _sha256(folder / RECIPE_FILE) != sums["recipe"]:
+    if sha256_of(folder / RECIPE_FILE) != sums["recipe"]:
         raise RunError(f"{RECIPE_FILE} has changed since the predictor was saved", where=where, hint=_RESTORE)
     try:
         recipe = load_recipe(folder / RECIPE_FILE)
@@ -257,7 +257,3 @@ def read_predictor(folder: Path, *, trusted: bool) -> SavedPredictor:
             raise RunError(f"{PREDICTOR_FILE} is damaged: image_shapes: {error}", where=where, hint=_RESTORE) from error
 
     return SavedPredictor(program, recipe, shapes, answers, trained, weights)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

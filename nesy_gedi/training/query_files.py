@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nesy_gedi.data.csv_files import Row, read_rows
 from nesy_gedi.data.decoding import SUFFIXES, is_image
 from nesy_gedi.errors import DataError, NesyGediWarning, UsageError, did_you_mean
 from nesy_gedi.training.predictor import Predictor
@@ -79,7 +79,7 @@ def _is_shown(path: Path, folder: Path) -> bool:
 
 
 def table_queries(predictor: Predictor, table: Path) -> FileQueries:
-    """A query for each row of a CSV file, whose columns are the slots; files are named relative to it.
+    """A query for each row of a CSV file, as training reads them, whose columns are the slots; files are named relative to it.
 
     A first line that names the columns may put them in any order, and may name observed slots, whose values are given then.
     Without it, the first columns are the slots in the form's order, and the observed ones may follow.
@@ -88,57 +88,51 @@ def table_queries(predictor: Predictor, table: Path) -> FileQueries:
         UsageError: there is no such file.
         DataError: it is no table, a column or a cell is missing, or there are no rows.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except FileNotFoundError as error:
-        raise UsageError("there is no such file", where=f"--table {table}", hint="name a .csv file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"this is no CSV file: {error}", where=str(table), hint="save it as CSV in UTF-8") from error
+    if not table.exists():
+        raise UsageError("there is no such file", where=f"--table {table}", hint="name a .csv file")
+    rows = read_rows(table)
     slots, observed = predictor.slots, tuple(item.slots[0] for item in predictor.observed)
     columns, body, unused = _columns(rows, slots, observed, table)
     if not body:
         raise DataError("there is no query in the table", where=str(table), hint=f"write a row of {', '.join(slots)}")
-    for line, row in body:
-        if missing := [name for name, k in columns.items() if k >= len(row) or not row[k]]:
+    for row in body:
+        if missing := [name for name, k in columns.items() if not row.cells[k]]:
             raise DataError(
-                f"there is nothing for {missing[0]}", where=f"{table}:{line}", hint=f"columns are {', '.join(columns)}"
+                f"there is nothing for {missing[0]}",
+                where=f"{table}:{row.line}",
+                hint=f"columns are {', '.join(columns)}",
             )
     if unused:
         warnings.warn(f"{table}: columns that are not used: {', '.join(unused)}", NesyGediWarning, stacklevel=2)
     return FileQueries(
-        tuple(tuple(table.parent / row[columns[slot]] for slot in slots) for _, row in body),
-        {slot: tuple(row[columns[slot]] for _, row in body) for slot in observed if slot in columns},
-        tuple(f"{table}:{line}" for line, _ in body),
+        tuple(tuple(table.parent / row.cells[columns[slot]] for slot in slots) for row in body),
+        {slot: tuple(row.cells[columns[slot]] for row in body) for slot in observed if slot in columns},
+        tuple(f"{table}:{row.line}" for row in body),
     )
 
 
-Rows = list[tuple[int, list[str]]]
-
-
 def _columns(
-    rows: Rows, slots: Sequence[str], observed: Sequence[str], table: Path
-) -> tuple[dict[str, int], Rows, list[str]]:
+    rows: list[Row], slots: Sequence[str], observed: Sequence[str], table: Path
+) -> tuple[dict[str, int], list[Row], list[str]]:
     """Which column holds which slot, the rows below the header, and columns that nothing asks for."""
     known = (*slots, *observed)
-    first = rows[0][1] if rows else []
+    first, begin = rows[0].cells, f"{table}:{rows[0].line}"
     if any(cell in known for cell in first):
         if missing := [slot for slot in slots if slot not in first]:
             raise DataError(
                 f"there is no column {missing[0]}",
-                where=f"{table}:{rows[0][0]}",
+                where=begin,
                 hint=did_you_mean(missing[0], first),
             )
         if twice := [cell for cell in known if first.count(cell) > 1]:
-            raise DataError(f"there are two columns {twice[0]}", where=f"{table}:{rows[0][0]}", hint="leave one out")
+            raise DataError(f"there are two columns {twice[0]}", where=begin, hint="leave one out")
         columns = {name: first.index(name) for name in known if name in first}
         return columns, rows[1:], [cell or "(no name)" for cell in first if cell not in known]
-    if rows and (len(first) < len(slots) or not all(is_image(cell) for cell in first[: len(slots)])):
+    if len(first) < len(slots) or not all(is_image(cell) for cell in first[: len(slots)]):
         raise DataError(
             f"expected a line that names the columns {', '.join(slots)}, or {len(slots)} image file"
             f"{'' if len(slots) == 1 else 's'} a row, found {','.join(first)}",
-            where=f"{table}:{rows[0][0]}",
+            where=begin,
             hint=f"begin it with the line {','.join(slots)}",
         )
     names = known if observed and len(first) == len(known) else tuple(slots)

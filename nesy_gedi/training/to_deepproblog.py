@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from nesy_gedi.errors import UsageError
-from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.deepproblog import MISREAD, as_deepproblog, has_misread_probabilities
 from nesy_gedi.logic.parameters import LearnedProbabilities
 from nesy_gedi.logic.program import BERNOULLI_DOMAIN, Program
-from nesy_gedi.training.adoption import adopt_pretrained
-from nesy_gedi.training.answers import restore_model
-from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.restoring import restore_run
 from nesy_gedi.training.runs import open_run
-from nesy_gedi.training.task import Task
 
 if TYPE_CHECKING:
     from deepproblog.model import Model
@@ -86,7 +82,11 @@ class Probabilities(nn.Module):
 
 
 def deepproblog_model(
-    run: Trained | str | Path, *, cache: bool = True, trusted: bool = False, encoders: Collection[str] = ()
+    run: Trained | str | Path,
+    *,
+    cache: bool = True,
+    trusted: bool = False,
+    encoders: Mapping[str, str] | None = None,
 ) -> Model:
     """A deepproblog ``Model`` of a run: its program, its networks, its learned probabilities, and the exact engine.
 
@@ -97,7 +97,8 @@ def deepproblog_model(
         run: what :func:`~nesy_gedi.training.training.train` or ``evaluate`` has returned, or the folder of a run.
         cache: keep deepproblog's circuits. It answers wrongly where two slots of a cached query hold one image.
         trusted: let the run's program and its encoders load files and Python modules, where ``run`` is a folder.
-        encoders: networks whose encoder may import Python, where ``run`` is a folder.
+        encoders: network -> encoder in place of the run's, where ``run`` is a folder; naming it again lets its Python be
+            imported.
 
     Raises:
         UsageError: the program states evidence, which deepproblog ignores; it learns the probabilities of a disjunction
@@ -108,7 +109,10 @@ def deepproblog_model(
     from deepproblog.model import Model
     from deepproblog.network import Network
 
-    task, networks = _load(Path(run), trusted, encoders) if isinstance(run, str | Path) else (run.task, run.networks)
+    if isinstance(run, str | Path):
+        task, networks = restore_run(open_run(Path(run)), encoders=encoders, trusted=trusted)
+    else:
+        task, networks = run.task, run.networks
     program = task.program
     _refuse(program, task.recipe.ensemble.members)
     made = [
@@ -150,17 +154,6 @@ class _Observed(nn.Module):
         certain = torch.zeros(len(self.domain))
         certain[self.domain.index(str(symbol))] = 1.0
         return as_deepproblog(certain[None], bernoulli=self.bernoulli)[0]
-
-
-def _load(path: Path, trusted: bool, encoders: Collection[str]) -> tuple[Task, nn.ModuleDict]:
-    """The task and the networks of a run, with its best weights."""
-    run = open_run(path)
-    program = run.program(trusted=trusted)
-    task = Task(program, adopt_pretrained(run.recipe()), cache=GroundingCache())
-    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
-    networks = make_perceptions(task, shapes, trusted=tuple(program.networks) if trusted else tuple(encoders))
-    restore_model(task, networks, run.checkpoints.load_final().model)
-    return task, networks.eval()
 
 
 def _refuse(program: Program, members: int) -> None:

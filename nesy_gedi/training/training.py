@@ -16,7 +16,7 @@ from nesy_gedi.data import ImageSplits, Queries, absolute_source, load_images
 from nesy_gedi.errors import Interrupted, RunError, UsageError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
-from nesy_gedi.training.adoption import adopt_pretrained, names_python, refuse_to_replace_weights
+from nesy_gedi.training.adoption import adopt_pretrained, refuse_to_replace_weights
 from nesy_gedi.training.answers import restore_model
 from nesy_gedi.training.asking import with_asked
 from nesy_gedi.training.assigning import AssignmentInputs
@@ -35,8 +35,9 @@ from nesy_gedi.training.perceptions import inputs_of, make_perceptions, notes_of
 from nesy_gedi.training.planning import plan, with_absolute_paths
 from nesy_gedi.training.processes import ALONE, Processes
 from nesy_gedi.training.prototypes import begin_as_prototypes
-from nesy_gedi.training.recipe import FROM_CLUSTERS, NetworkRecipe, Recipe
+from nesy_gedi.training.recipe import FROM_CLUSTERS, Recipe
 from nesy_gedi.training.recipe_files import write_recipe
+from nesy_gedi.training.restoring import restore, shapes_in
 from nesy_gedi.training.runs import VERSION, ProgramRun, choose_path, create_run, is_pretraining, open_run
 from nesy_gedi.training.shown import foretell
 from nesy_gedi.training.splits import Splits
@@ -303,24 +304,24 @@ def evaluate(
         refuse_missing(recipe.data.source, str(path))
     elif recipe.data.source != IN_MEMORY:
         recipe = in_memory(replace(recipe, data=replace(recipe.data, test=0)), images)
-    for name, spec in (encoders or {}).items():
-        own = recipe.networks.get(name, NetworkRecipe())
-        recipe = replace(recipe, networks={**recipe.networks, name: replace(own, encoder=spec)})
-    recipe = adopt_pretrained(recipe if engine is None else replace(recipe, engine=engine))
     chosen = choose_device(device)
     fabric = make_fabric(chosen, recipe.training.precision)
-    task = Task(program, recipe, cache=GroundingCache())
     checkpoint = run.checkpoints.load_final()
-    named = (name for name, spec in (encoders or {}).items() if names_python(spec))
-    allowed = tuple(program.networks) if trusted else tuple(named)
-    shapes = run.image_shapes({name: task.arguments(name) for name in task.networks})
-    networks = make_perceptions(task, shapes, trusted=allowed)
+    task, networks = restore(
+        program,
+        recipe,
+        lambda task: shapes_in(run, task),
+        lambda: checkpoint.model,
+        where=str(path),
+        encoders=encoders,
+        engine=engine,
+        trusted=trusted,
+    )
     if images is None:
         where = Path(data_dir) if data_dir is not None else run.data_dir()
         images = load_images(recipe.data.source, data_dir=where, download=download, options=recipe.data.options())
     queries = task.test_queries(images)
     wrapped = place_on(fabric, task, networks)
-    restore_model(task, wrapped, checkpoint.model)
     clock = Clock(fabric.device)
     metrics = measure_run(task, wrapped, queries, fabric, clock)
     kept = int(checkpoint.state.get("best_epoch") or checkpoint.state.get("epoch", 0))

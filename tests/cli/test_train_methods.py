@@ -91,9 +91,9 @@ def clusters_run(tmp_path_factory: pytest.TempPathFactory, finished_pretraining:
         (["--label", "digitnet:3=2"], 2, ["a network digitnet", "did you mean digit_net?"]),
         (["--label", "digit_net:12=2"], 2, ["12 is not in the domain", "did you mean"]),
         (["--label", "digit_net:3=9999"], 1, ["9999 images of 3 were asked for", "hint: ask for fewer"]),
-        (["--label", "digit_net:3=folder"], 1, ["folder: it is a folder", "hint: name a PNG or JPEG"]),
+        (["--label", "digit_net:3=folder"], 1, ["folder: this is a folder", "hint: name a PNG or JPEG"]),
         (["--label", "digit_net:3=three.png"], 1, ["three.png: there is no such file", "hint: name a PNG or JPEG"]),
-        (["--label", "digit_net:3=text.png"], 1, ["it is no image that can be read", "hint:"]),
+        (["--label", "digit_net:3=text.png"], 1, ["this is no image that can be read", "hint:"]),
         (["--label", "digit_net:3=same.png", "--label", "digit_net:4=same.png"], 1, ["told to be 3 and 4", "hint:"]),
         (
             ["--method", "cotraining", *settings("cotraining.batch_size=5000")],

@@ -13,11 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nesy_gedi.errors import UsageError
+from nesy_gedi.networks.building import build_encoder
 from nesy_gedi.networks.definition_layers import kind_of
 from nesy_gedi.networks.definitions import DEFINITION, HEAD, WEIGHTS, write_definition
 from nesy_gedi.networks.encoders import ConvEncoder, MlpEncoder
 from nesy_gedi.networks.heads import ClusterHead
 from nesy_gedi.networks.perception import Perception
+from nesy_gedi.training.recipe import NetworkRecipe
 
 CASES = {
     "small images": ("conv", lambda: ConvEncoder((1, 8, 8)), (1, 8, 8)),
@@ -80,12 +82,9 @@ def test_what_a_network_returns_is_read_as_it_says(output: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("spec", ["torchvision:resnet18", "timm:resnet10t"])
 def test_models_of_libraries_behind_what_adapts_images(spec: str, tmp_path: Path) -> None:
-    building = pytest.importorskip("nesy_gedi.networks.building")
     pytest.importorskip(spec.partition(":")[0])
-    from nesy_gedi.training.recipe import NetworkRecipe
-
-    what = NetworkRecipe(encoder=spec, input_shape=(3, 32, 32))  # type: ignore[call-arg]
-    encoder = building.build_encoder(what, [(1, 8, 8)], trusted=False).module.eval()
+    what = NetworkRecipe(encoder=spec, input_shape=(3, 32, 32))
+    encoder = build_encoder(what, [(1, 8, 8)], trusted=False).module.eval()
     width = encoder(torch.zeros(2, 1, 8, 8)).shape[1]
     perception = Perception(encoder, nn.Linear(width, 4), "abcd", image_shape=(1, 8, 8)).eval()
     written = load_again(perception, spec, tmp_path)

@@ -8,7 +8,7 @@ from torch import nn
 
 from nesy_gedi.errors import UsageError
 from nesy_gedi.networks.encoders import ConvEncoder, make_encoder
-from nesy_gedi.networks.given import giving, name_given
+from nesy_gedi.networks.handed_over import giving, name_given
 
 
 def make_flat() -> nn.Module:

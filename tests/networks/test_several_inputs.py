@@ -39,11 +39,9 @@ def several() -> tuple[Together, Perception]:
         None,
         ("a", "b"),
         image_shape=SHAPES[0],
-        mean=means[0],
-        std=stds[0],
+        mean=means,
+        std=stds,
         further=SHAPES[1:],
-        further_mean=means[1:],
-        further_std=stds[1:],
     )
 
 

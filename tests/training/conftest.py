@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 from lightning_fabric import Fabric
 from small_pretraining import pretrain_small
+from small_runs import read_once
 
-from nesy_gedi.data import ImageSplits, load_images
+from nesy_gedi.data import ImageSplits
 from nesy_gedi.training import training
 from nesy_gedi.training.devices import make_fabric
 from nesy_gedi.training.pretraining import Pretrained
-
-read_once = cache(load_images)
 
 
 @pytest.fixture(scope="session", autouse=True)

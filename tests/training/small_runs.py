@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nesy_gedi.data import Augmentation
+from nesy_gedi.data import Augmentation, load_images
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from nesy_gedi.training.runs import RunFolder
 from nesy_gedi.training.training import Trained, train
+
+read_once = cache(load_images)
+"""Each embedded data set is read once."""
 
 ADDITION = """
 nn(digit_net, [X], Y, [0..9]) :: digit(X, Y).

@@ -13,17 +13,21 @@ from small_pretraining import pretrain_small
 from small_runs import ADDITION, SMALL, STEPS, addition, once, tensors, train_small, untimed
 from torch import Tensor, nn
 
+from nesy_gedi import jobs
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import Interrupted, NesyGediWarning, RecipeError, RunError, UsageError
 from nesy_gedi.networks.adapters import Adapted
 from nesy_gedi.networks.cards import Architecture, EncoderCard, InputCard, card_of, write_card
 from nesy_gedi.networks.libraries import make_library_encoder
 from nesy_gedi.training.adoption import adopt_pretrained, names_python
+from nesy_gedi.training.exporting import export_run
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.predictor import load_predictor
 from nesy_gedi.training.pretraining import Pretrained
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe, check_recipe
 from nesy_gedi.training.task import Task
+from nesy_gedi.training.to_deepproblog import deepproblog_model
 from nesy_gedi.training.training import dry_run, evaluate, train
 
 SQUEEZE = "torchvision:squeezenet1_1"
@@ -239,6 +243,18 @@ def test_python_that_a_card_names_needs_trust(digits: ImageSplits, workplace: Pa
     assert not names_python(SQUEEZE)
     with pytest.raises(UsageError, match="names Python code as an encoder"):
         train_small(workplace / "run", with_network(encoder=str(file)), trusted_encoders=())
+    run = train_small(workplace / "run", with_network(encoder=COLOUR, input_shape=(3, 8, 8))).run.path
+    named = {"digit_net": str(file)}
+    doors = (
+        lambda: evaluate(run, device="cpu", encoders=named),
+        lambda: load_predictor(run, device="cpu", encoders=named),
+        lambda: export_run(run, workplace / "out", onnx=False, encoders=named),
+        lambda: deepproblog_model(run, encoders=named),
+        lambda: jobs.train(addition(), recipe=SMALL, device="cpu", encoder=named),
+    )
+    for door in doors:  # a file is no Python that somebody has typed
+        with pytest.raises(UsageError, match="names Python code as an encoder"):
+            door()
 
 
 def test_partial_weights_are_told_and_refused_unless_asked(digits: ImageSplits, workplace: Path) -> None:

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import read_once
 from safetensors.torch import load_file
-from small_runs import SLIPPING, SMALL, train_small, with_training
+from small_runs import SLIPPING, SMALL, read_once, train_small, with_training
 from small_symbols import CLUSTERED, train_symbols, with_network
 from torch import Tensor
 
@@ -24,12 +23,14 @@ from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import DataError, NesyGediWarning, RunError, UsageError
 from nesy_gedi.networks.cards import read_card
 from nesy_gedi.training import exporting
+from nesy_gedi.training.diagnosis import diagnose_encoder
 from nesy_gedi.training.exported_networks import load_definition
 from nesy_gedi.training.exporting import Exported, export_run
 from nesy_gedi.training.onnx_files import TOLERANCE
 from nesy_gedi.training.pretrained import load_perception
 from nesy_gedi.training.pretraining import Pretrained
 from nesy_gedi.training.recipe import DataRecipe, EnsembleRecipe, NetworkRecipe, Recipe
+from nesy_gedi.training.restoring import restore_run
 from nesy_gedi.training.training import Trained, train
 
 BLOCKER = """
@@ -256,6 +257,8 @@ def test_double_precision_stays_and_half_is_widened(
     assert torch.equal(features, wanted)
     weights = load_file(tmp_path / "out" / "digit_net" / "encoder.safetensors")
     assert weights["stages.0.weight"].dtype == kept
+    assert restore_run(run.run).networks["digit_net"].mean.dtype == kept
+    assert diagnose_encoder(run.run.path, device="cpu")["networks"]["digit_net"]["images"] == len(digits.test)
 
 
 OWN = """

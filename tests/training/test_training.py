@@ -157,7 +157,7 @@ def test_evaluating_on_data_about_something_else(
 def test_evaluating_what_cannot_be(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         evaluate(tmp_path)
-    with pytest.raises(RecipeError, match="a network digits_net that the program does not have"):
+    with pytest.raises(UsageError, match="the program has no network digits_net"):
         evaluate(trained.run.path, encoders={"digits_net": "conv"}, device="cpu")
     with pytest.raises(RunError, match="the checkpoint does not fit the networks"):
         evaluate(trained.run.path, encoders={"digit_net": "small_runs:noisy_encoder"}, device="cpu")

@@ -15,13 +15,13 @@ from nesy_gedi.errors import UsageError
 PREFIX = "given:"
 """What a recipe holds for an encoder that was handed over, before the network's name."""
 
-Given = nn.Module | Callable[[], nn.Module]
+HandedOver = nn.Module | Callable[[], nn.Module]
 """An encoder, or what makes one."""
 
-_GIVEN: ContextVar[Mapping[str, Given]] = ContextVar("_GIVEN", default={})  # noqa: B039 - never changed, only replaced
+_GIVEN: ContextVar[Mapping[str, HandedOver]] = ContextVar("_GIVEN", default={})  # noqa: B039 - never changed, only replaced
 
 
-def name_given(network: str, encoder: str | Given) -> str:
+def name_given(network: str, encoder: str | HandedOver) -> str:
     """What a recipe holds for the encoder of a network.
 
     Args:
@@ -42,7 +42,7 @@ def name_given(network: str, encoder: str | Given) -> str:
 
 
 @contextmanager
-def giving(encoders: Mapping[str, Given]) -> Iterator[None]:
+def giving(encoders: Mapping[str, HandedOver]) -> Iterator[None]:
     """Within this block ``given:NAME`` stands for ``encoders[NAME]``."""
     token = _GIVEN.set({**_GIVEN.get(), **encoders})
     try:
