@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nesy_gedi.data.csv_files import read_rows
 from nesy_gedi.data.decoding import SUFFIXES, is_image
-from nesy_gedi.errors import DataError, NesyGediWarning, UsageError, did_you_mean
+from nesy_gedi.errors import DataError, NesyGediWarning, UsageError
 from nesy_gedi.training.predictor import Predictor
 
 
@@ -88,20 +88,16 @@ def table_queries(predictor: Predictor, table: Path) -> FileQueries:
         UsageError: there is no such file.
         DataError: it is no table, a column or a cell is missing, or there are no rows.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except FileNotFoundError as error:
-        raise UsageError("there is no such file", where=f"--table {table}", hint="name a .csv file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"this is no CSV file: {error}", where=str(table), hint="save it as CSV in UTF-8") from error
+    if not table.is_file():
+        what = "this is a folder" if table.is_dir() else "there is no such file"
+        raise UsageError(what, where=f"--table {table}", hint="name a .csv file")
     slots, observed = predictor.slots, tuple(item.slots[0] for item in predictor.observed)
+    rows = [(row.line, row.cells) for row in read_rows(table, f"write a row of {', '.join(slots)}")]
     columns, body, unused = _columns(rows, slots, observed, table)
     if not body:
-        raise DataError("there is no query in the table", where=str(table), hint=f"write a row of {', '.join(slots)}")
+        raise DataError("there is no row below the header", where=str(table), hint=f"write a row of {', '.join(slots)}")
     for line, row in body:
-        if missing := [name for name, k in columns.items() if k >= len(row) or not row[k]]:
+        if missing := [name for name, k in columns.items() if not row[k]]:
             raise DataError(
                 f"there is nothing for {missing[0]}", where=f"{table}:{line}", hint=f"columns are {', '.join(columns)}"
             )
@@ -114,7 +110,7 @@ def table_queries(predictor: Predictor, table: Path) -> FileQueries:
     )
 
 
-Rows = list[tuple[int, list[str]]]
+Rows = list[tuple[int, tuple[str, ...]]]
 
 
 def _columns(
@@ -128,7 +124,7 @@ def _columns(
             raise DataError(
                 f"there is no column {missing[0]}",
                 where=f"{table}:{rows[0][0]}",
-                hint=did_you_mean(missing[0], first),
+                hint=f"begin the table with a line that names {','.join(slots)}; found {','.join(first)}",
             )
         if twice := [cell for cell in known if first.count(cell) > 1]:
             raise DataError(f"there are two columns {twice[0]}", where=f"{table}:{rows[0][0]}", hint="leave one out")
