@@ -80,16 +80,17 @@ def _print(inspection: Inspection, document: dict[str, Any]) -> None:
         click.echo(f"  {sentence}")
     click.echo()
     several, assigned = len(inspection.readings) > 1, document["assignment"] is not None
+    labelled = any(concept["true_share"] is not None for concept in document["concepts"])
     rows = []
     for concept in document["concepts"]:
         row = [concept["network"]] * several + [concept["symbol"]]
         if assigned:
             row.append(", ".join(map(str, concept["clusters"] or ())) or "-")
-        row += [_share(concept["share"]), _share(concept["true_share"])]
+        row += [_share(concept["share"]), *([_share(concept["true_share"])] * labelled)]
         row.append("-" if concept["confidence"] is None else f"{concept['confidence']:.3f}")
-        rows.append([*row, concept["read_as"] or "-", _share(concept["read_as_share"])])
-    header = ["network"] * several + ["symbol"] + ["clusters"] * assigned
-    print_table(rows, [*header, "share", "truly", "confidence", "read as", "of its images"])
+        rows.append([*row, *([concept["read_as"] or "-", _share(concept["read_as_share"])] * labelled)])
+    header = ["network"] * several + ["symbol"] + ["clusters"] * assigned + ["share"] + ["truly"] * labelled
+    print_table(rows, [*header, "confidence", *(["read as", "of its images"] * labelled)])
     click.echo()
     if assigned:
         click.echo("assignment of clusters:")

@@ -15,6 +15,7 @@ import click
 
 from nesy_gedi.cli import options
 from nesy_gedi.cli.output import print_json, print_status, print_table
+from nesy_gedi.cli.targets import refuse_target
 from nesy_gedi.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +77,12 @@ def predict(
     ways = [name for name, way in (("IMAGES", images), ("--folder", folder), ("--table", table)) if way]
     if len(ways) > 1:
         raise UsageError(f"{' and '.join(ways)} at once", where="predict", hint="give one of them")
+    if csv_file is not None and str(csv_file) != "-":
+        refuse_target(csv_file, "--csv", (".csv",))
+        if table is not None and table.exists() and csv_file.exists() and csv_file.samefile(table):
+            raise UsageError(
+                f"{csv_file} is the table of queries", where="--csv", hint="name another file: it would be replaced"
+            )
     stated = _read_given(given)
     from nesy_gedi.training.image_files import predict_files
     from nesy_gedi.training.predictions import SURE
@@ -191,7 +198,7 @@ def _tell_counts(queries: FileQueries, answered: int, unsure: int, skipped: int)
     if not answered:
         raise DataError(f"none of the {len(queries)} queries has images that can be read", hint="use PNG or JPEG files")
     left = f", {skipped} left out" if skipped else ""
-    print_status(f"{answered} queries answered, {unsure} of them unsure{left}")
+    print_status(f"{answered} {'query' if answered == 1 else 'queries'} answered, {unsure} of them unsure{left}")
 
 
 def _print_document(

@@ -19,12 +19,15 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
         f"{document['program']} on {document['data']}, seed {document['seed']}, {metrics['queries']} test queries"
     )
     click.echo(f"  answers right     {metrics['answer_accuracy']:.4f}")
-    rows = [[name, *(_shown(m[metric.key]) for metric in CONCEPT_METRICS)] for name, m in metrics["networks"].items()]
-    click.echo("  concepts, never aligned unless it says so:")
-    print_table(rows, ["network", *(metric.label for metric in CONCEPT_METRICS)])
-    for name, values in metrics["networks"].items():
-        if values["confusion"] is None:
-            click.echo(f"  - of {name}: no test image is labelled, so nothing says what it should see")
+    values = {name: [m[metric.key] for metric in CONCEPT_METRICS] for name, m in metrics["networks"].items()}
+    # A network of which nothing is known has no row: one of dashes says less than the sentence below.
+    rows = [[name, *map(_shown, known)] for name, known in values.items() if any(v is not None for v in known)]
+    if rows:
+        click.echo("  concepts, never aligned unless it says so:")
+        print_table(rows, ["network", *(metric.label for metric in CONCEPT_METRICS)])
+    for name, m in metrics["networks"].items():
+        if m["confusion"] is None:
+            click.echo(f"  symbols of {name}: no test image is labelled, so nothing says what it should see")
     if (outside := metrics.get("outside")) is not None:
         click.echo(f"  {outside['tuples']} tuples outside the support, {_accuracies(outside)}")
         if (seen := outside["seen_answers"]) is not None:

@@ -23,8 +23,11 @@ class Row:
     cells: tuple[str, ...]
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, hint: str = "write one tuple a line: left.png,right.png,7") -> list[Row]:
     """The rows of a file, all of one length. Blank lines, and lines that begin with ``#``, are left out.
+
+    Args:
+        hint: what to do where there is no row.
 
     Raises:
         DataError: no text in UTF-8, an unclosed quote, a row of another length, or no row.
@@ -47,7 +50,7 @@ def read_rows(path: Path) -> list[Row]:
             hint="close every quote, and write a quote inside quotes twice",
         ) from error
     if not rows:
-        raise DataError("the table has no rows", where=str(path), hint="write one tuple a line: left.png,right.png,7")
+        raise DataError("the table has no rows", where=str(path), hint=hint)
     width = len(rows[0].cells)
     for row in rows:
         if len(row.cells) != width:

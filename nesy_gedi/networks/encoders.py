@@ -50,7 +50,7 @@ class ConvEncoder(nn.Module):
         if len(image_shape) != 3:
             raise UsageError(
                 f"the encoder conv takes images (channels, height, width), not data of shape {image_shape}",
-                hint='points need encoder = "mlp"',
+                hint='points need encoder = "mlp", and so do sequences: --encoder NET=mlp',
             )
         if normalisation not in NORMALISATIONS:
             raise UsageError(
@@ -185,7 +185,7 @@ def _together(image_shape: tuple[int, ...], further: Sequence[tuple[int, ...]]) 
         shapes = ", ".join(map(str, (image_shape, *further)))
         raise UsageError(
             f"the encoder conv takes several images of one size, not inputs of shapes {shapes}",
-            hint='set encoder = "mlp", or name your own, whose forward() takes all inputs',
+            hint='set encoder = "mlp" (--encoder NET=mlp), or name your own, whose forward() takes all inputs',
         )
     return (image_shape[0] + sum(shape[0] for shape in further), *image_shape[1:])
 

@@ -78,7 +78,12 @@ def _concepts(metrics: Mapping[str, Any]) -> list[str]:
         groups.append((", outside", outside))
         if (seen := outside["seen_answers"]) is not None:
             groups.append((", outside, seen answers", seen))
-    shown = [metric for metric in (*CONCEPT_METRICS, *CONCEPT_DETAILS) if metric.key in metrics]
+    measured = [values for _, figures in groups for values in figures["networks"].values()]
+    shown = [
+        metric
+        for metric in (*CONCEPT_METRICS, *CONCEPT_DETAILS)
+        if any(values.get(metric.key) is not None for values in measured)
+    ]
     rows = [
         [escape(name) + where, *(number(values[metric.key], ".4f") for metric in shown)]
         for where, figures in groups

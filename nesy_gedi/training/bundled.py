@@ -55,9 +55,9 @@ def find_program(argument: str) -> ProgramFile:
         if not path.is_file():
             beside = [other.name for other in path.parent.glob("*.pl") if other.is_file()]
             what = ": it is a folder" if path.is_dir() else ""
-            raise UsageError(
-                f"there is no such program file{what}", where=argument, hint=did_you_mean(path.name, beside)
-            )
+            inside = path / "program.pl"
+            hint = f"the program of this run is {inside}" if inside.is_file() else did_you_mean(path.name, beside)
+            raise UsageError(f"there is no such program file{what}", where=argument, hint=hint)
         return _with_recipe(path)
     bundled = {program.name: program for program in bundled_programs()}
     if argument not in bundled:

@@ -168,6 +168,14 @@ class _Reading:
             if list(names).count(name) > 1:
                 raise DataError(f"two columns are named {name}", where=where, hint="leave one out")
         if names and (lacking := [name for name in wanted if name not in names]):
+            if kind == "input" and lacking[0] in self.given.outputs:
+                readers = [item.network for item in self.task.seen if lacking[0] in item.slots]
+                raise DataError(
+                    f"column {lacking[0]} holds values, but is an input of {self.form.text}",
+                    where=where,
+                    hint="name files in it"
+                    + "".join(f", or state --set networks.{r}.observed=true" for r in readers[:1]),
+                )
             raise DataError(
                 f"there is no {kind} column {lacking[0]}; {needed}",
                 where=where,

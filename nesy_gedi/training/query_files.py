@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nesy_gedi.data.csv_files import Row, read_rows
 from nesy_gedi.data.decoding import SUFFIXES, is_image
-from nesy_gedi.errors import DataError, NesyGediWarning, UsageError, did_you_mean
+from nesy_gedi.errors import DataError, NesyGediWarning, UsageError
 from nesy_gedi.training.predictor import Predictor
 
 
@@ -88,13 +88,14 @@ def table_queries(predictor: Predictor, table: Path) -> FileQueries:
         UsageError: there is no such file.
         DataError: it is no table, a column or a cell is missing, or there are no rows.
     """
-    if not table.exists():
-        raise UsageError("there is no such file", where=f"--table {table}", hint="name a .csv file")
-    rows = read_rows(table)
+    if not table.is_file():
+        what = "this is a folder" if table.is_dir() else "there is no such file"
+        raise UsageError(what, where=f"--table {table}", hint="name a .csv file")
     slots, observed = predictor.slots, tuple(item.slots[0] for item in predictor.observed)
+    rows = read_rows(table, f"write a row of {', '.join(slots)}")
     columns, body, unused = _columns(rows, slots, observed, table)
     if not body:
-        raise DataError("there is no query in the table", where=str(table), hint=f"write a row of {', '.join(slots)}")
+        raise DataError("there is no row below the header", where=str(table), hint=f"write a row of {', '.join(slots)}")
     for row in body:
         if missing := [name for name, k in columns.items() if not row.cells[k]]:
             raise DataError(
@@ -122,7 +123,7 @@ def _columns(
             raise DataError(
                 f"there is no column {missing[0]}",
                 where=begin,
-                hint=did_you_mean(missing[0], first),
+                hint=f"begin the table with a line that names {','.join(slots)}; found {','.join(first)}",
             )
         if twice := [cell for cell in known if first.count(cell) > 1]:
             raise DataError(f"there are two columns {twice[0]}", where=begin, hint="leave one out")

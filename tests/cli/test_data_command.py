@@ -139,6 +139,19 @@ def test_a_run_on_a_folder_goes_on_from_elsewhere(run: Run, monkeypatch: pytest.
     assert other.document["data"] == source
 
 
+def test_nothing_is_said_of_symbols_that_nobody_has_labelled(run: Run, sums: Path) -> None:
+    """No row and no column of dashes: a sentence says why."""
+    done = run("train", "addition", "--data", sums, "--method", "answers", "--epochs", "1", "--out", "bare", "--quiet")
+    assert done.code == 0
+    assert "symbols of digit_net: no test image is labelled" in done.out
+    assert "never aligned" not in done.out
+    shown = run("inspect", "bare").out.splitlines()
+    assert ["symbol", "share", "confidence"] in [line.split() for line in shown]
+    page = Path("bare/report.html").read_text(encoding="utf-8")
+    assert "<strong>entropy</strong>" in page
+    assert "<strong>AMI</strong>" not in page
+
+
 def test_a_pretraining_on_a_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_digits(Path("own"), each=20)
     arguments = [value if value != "digits" else "own" for value in TINY_PRETRAIN]

@@ -90,7 +90,7 @@ def test_mlp_is_two_layers() -> None:
 def test_conv_for_points_names_the_right_encoder() -> None:
     with pytest.raises(UsageError, match=r"conv takes images .* not data of shape \(2,\)") as caught:
         make_encoder("conv", (2,), 16, trusted=False)
-    assert caught.value.hint == 'points need encoder = "mlp"'
+    assert caught.value.hint == 'points need encoder = "mlp", and so do sequences: --encoder NET=mlp'
 
 
 @pytest.fixture

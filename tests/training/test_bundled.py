@@ -48,6 +48,14 @@ def test_a_program_without_a_recipe(here: Path) -> None:
     assert found.summary() == "Two lines of comment."
 
 
+def test_the_folder_of_a_run_is_no_program(here: Path) -> None:
+    Path("runs/one").mkdir(parents=True)
+    Path("runs/one/program.pl").write_text("p.", encoding="utf-8")
+    with pytest.raises(UsageError, match="it is a folder") as caught:
+        find_program("runs/one")
+    assert caught.value.hint == f"the program of this run is {Path('runs/one/program.pl')}"
+
+
 @pytest.mark.parametrize(
     ("argument", "message", "hint"),
     [

@@ -121,6 +121,13 @@ def test_what_does_not_fit_is_named(images: ImageSplits, where: str, message: st
     assert hint in (caught.value.hint or "")
 
 
+def test_values_of_an_input_that_is_not_observed() -> None:
+    images = table(rows(index(1, 1), [("2", "more")]), inputs=("X",), outputs=("T", "Answer"))
+    with pytest.raises(DataError, match="column T holds values, but is an input of at_least") as caught:
+        task_of(TOLD, "at_least(X, T, Answer)").test_queries(images)
+    assert "--set networks.told_net.observed=true" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

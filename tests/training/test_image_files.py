@@ -245,8 +245,8 @@ def test_tables_may_give_values(files: list[Path], workplace: Path) -> None:
         ("left,right\na.png,b.png\n", "expected a line that names the columns X, Y", ":1"),
         ("a.png\n", "expected a line that names the columns X, Y", ":1"),
         ("X,Y\na.png,b.png\na.png,\n", "nothing for Y", ":3"),
-        ("X,Y\na.png\n", "1 columns .*, expected 2 as in line 1", ":2"),
-        ("X,Y\n", "no query in the table", ""),
+        ("X,Y\na.png\n", "1 columns .* expected 2", ":2"),
+        ("X,Y\n", "no row below the header", ""),
         ("", "the table has no rows", ""),
     ],
     ids=["column", "twice", "names", "narrow", "cell", "short", "header", "empty"],
@@ -257,9 +257,21 @@ def test_tables_that_say_too_little(sums: Predictor, workplace: Path, text: str,
     assert caught.value.where == f"tables/t.csv{where}"
 
 
+def test_tables_are_written_as_those_of_training(sums: Predictor, workplace: Path) -> None:
+    """What a program of office work saves: other separators and encodings, and notes."""
+    expected = table_queries(sums, table("Y,X\nb.png,a.png\n"))
+    for text, encoding in (
+        ("Y;X\nb.png;a.png\n", "utf-8-sig"),
+        ("# of today\n\nY\tX\nb.png\ta.png\n", "utf-8"),
+        ("Y,X\nb.png,a.png\n", "utf-16"),
+    ):
+        Path("tables/t.csv").write_text(text, encoding=encoding)
+        assert table_queries(sums, Path("tables/t.csv")).files == expected.files
+
+
 def test_what_is_no_table(sums: Predictor, workplace: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         table_queries(sums, Path("none.csv"))
-    Path("t.csv").write_bytes(b"\xff\xfe\x00")
+    Path("t.csv").write_bytes(b"X,Y\n\xff\x00")
     with pytest.raises(DataError, match="no text in UTF-8"):
         table_queries(sums, Path("t.csv"))
