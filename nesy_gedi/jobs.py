@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nesy_gedi.data import ImageSplits
-from nesy_gedi.errors import UsageError
+from nesy_gedi.errors import RecipeError, UsageError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.networks.given import PREFIX, Given, giving, name_given
 from nesy_gedi.reports.training_result import TrainingResult
@@ -88,7 +89,7 @@ def train(
     """
     arguments = {
         "query": query,
-        "data.source": data if data is None or isinstance(data, ImageSplits) else str(data),
+        "data.source": _source(data),
         "data.train": limit,
         "training.epochs": epochs,
         "cotraining.epochs": epochs,
@@ -96,7 +97,7 @@ def train(
         "method": method,
         "cotraining.objective": objective,
     }
-    overrides = {**(settings or {}), **_given(arguments)}
+    overrides = {**_settings(settings), **_given(arguments)}
     if resume is not None:
         if recipe is not None or overrides:
             raise _conflict(overrides, resume)
@@ -110,7 +111,8 @@ def train(
         chosen, recipe = _with_recipe(program, recipe, trusted)
     encoders = _named(encoder, chosen)
     overrides |= {f"networks.{name}.encoder": name_given(name, each) for name, each in encoders.items()}
-    effective = _changed(recipe, overrides)
+    with _named_in_python():
+        effective = _changed(recipe, overrides)
     objects = {
         name: each
         for name, each in encoders.items()
@@ -179,7 +181,7 @@ def evaluate(
         return _result(
             training.evaluate(
                 path,
-                source=None if data is None or in_memory else str(data),
+                source=_source(data),
                 data_dir=data_dir,
                 download=download,
                 device=device,
@@ -235,14 +237,13 @@ def pretrain(
     Raises:
         NesyGediError: the subclass says what kind of thing went wrong. Nothing half-written is left behind.
     """
-    named = data is None or isinstance(data, ImageSplits)
     arguments = {
-        "data.source": None if named else str(data),
+        "data.source": _source(data),
         "data.limit": limit,
         "objective": objective,
         "seed": seed,
     }
-    overrides = {**(settings or {}), **_given(arguments)}
+    overrides = {**_settings(settings), **_given(arguments)}
     if resume is not None:
         if recipe is not None or overrides:
             raise _conflict(overrides, resume)
@@ -255,7 +256,8 @@ def pretrain(
             )
         effective = recipe
     else:
-        effective = load_pretrain_recipe(recipe, overrides=overrides)
+        with _named_in_python():
+            effective = load_pretrain_recipe(recipe, overrides=overrides)
     in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}
     return pretraining.pretrain(
         effective,
@@ -286,7 +288,47 @@ def _result(trained: Trained) -> TrainingResult:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those that decide a key of the recipe."""
-    return {key: value for key, value in arguments.items() if value is not None and not isinstance(value, ImageSplits)}
+    return {key: _plain(value) for key, value in arguments.items() if value is not None}
+
+
+def _settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(
+            f"settings are keys of the recipe and their values, not {type(settings).__name__}",
+            where="settings",
+            hint='for example settings={"training.batch_size": 64}',
+        )
+    return {key: _plain(value) for key, value in (settings or {}).items()}
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _source(data: object) -> str | None:
+    """The name or path of data; None of data in memory, or where none is named."""
+    if data is None or isinstance(data, ImageSplits):
+        return None
+    if isinstance(data, (str, Path)):
+        return str(data)
+    makes = "from_dataset" if hasattr(data, "__getitem__") and not hasattr(data, "shape") else "from_arrays"
+    raise UsageError(
+        f"data is a name, a path or ImageSplits, not {type(data).__name__}",
+        where="data",
+        hint=f"make it with ng.{makes}(...); docs/data.md shows how",
+    )
+
+
+@contextmanager
+def _named_in_python() -> Iterator[None]:
+    """What the command line calls ``--set`` are arguments and ``settings`` here."""
+    try:
+        yield
+    except RecipeError as error:
+        if error.where != "--set":
+            raise
+        raise RecipeError(error.message, where="settings", hint=error.hint) from error
 
 
 def _with_recipe(
