@@ -147,7 +147,7 @@ def train(
 
 
 def evaluate(
-    path: str | Path,
+    path: str | Path | Trained,
     *,
     data: str | Path | ImageSplits | None = None,
     encoder: Encoders | str | Path | Given | None = None,
@@ -160,7 +160,7 @@ def evaluate(
     """Measure a run's best weights on the test split of its own data, or of another data set with the same images.
 
     Args:
-        path: the run folder.
+        path: the run folder, or what :func:`train` has returned.
         data: data set in place of the run's, by name, by its path or in memory.
         encoder: as for :func:`train`, in place of the run's; naming it again lets its Python be imported.
         data_dir: where data sets are; else where they were when it was trained.
@@ -174,6 +174,7 @@ def evaluate(
         RunError: no run, a damaged checkpoint, or another program.
         DataError: images of another shape.
     """
+    path = path.run.path if isinstance(path, Trained) else path
     encoders = {} if encoder is None else _named(encoder, open_run(Path(path)).program(trusted=trusted))
     specs = {name: name_given(name, each) for name, each in encoders.items()}
     in_memory: dict[str, Any] = {"images": data} if isinstance(data, ImageSplits) else {}

@@ -272,3 +272,9 @@ def test_arguments_of_a_wrong_kind(arguments: dict[str, Any], where: str, hint: 
         with pytest.raises(ng.UsageError, match=hint) as caught:
             job()
         assert caught.value.where == where
+
+
+def test_a_result_is_measured_again_as_its_folder_is(finished: ng.TrainingResult) -> None:
+    again = ng.evaluate(finished, device="cpu")
+    assert again.run.path == finished.run.path
+    assert again.metrics["answer_accuracy"] == finished.metrics["answer_accuracy"]
