@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nesy_gedi.data import ImageSplits
-from nesy_gedi.errors import UsageError
+from nesy_gedi.errors import RecipeError, UsageError
 from nesy_gedi.logic.program import Program
 from nesy_gedi.networks.handed_over import PREFIX, HandedOver, giving, name_given
 from nesy_gedi.reports.training_result import TrainingResult
@@ -98,7 +99,7 @@ def train(
         "method": method,
         "cotraining.objective": objective,
     }
-    overrides = {**(settings or {}), **_given(arguments)}
+    overrides = {**_settings(settings), **_given(arguments)}
     if resume is not None:
         if recipe is not None or overrides:
             raise _conflict(overrides, resume)
@@ -113,7 +114,8 @@ def train(
     encoders = _named(encoder, chosen)
     specs = {name: name_given(name, each) for name, each in encoders.items()}
     overrides |= {f"networks.{name}.encoder": spec for name, spec in specs.items()}
-    effective = _changed(recipe, overrides)
+    with _named_in_python():
+        effective = _changed(recipe, overrides)
     objects = {
         name: each for name, each in encoders.items() if not isinstance(each, str) and specs[name].startswith(PREFIX)
     }
@@ -144,7 +146,7 @@ def train(
 
 
 def evaluate(
-    path: str | Path,
+    path: str | Path | Trained,
     *,
     data: str | Path | ImageSplits | None = None,
     encoder: Encoders | str | Path | HandedOver | None = None,
@@ -157,7 +159,7 @@ def evaluate(
     """Measure a run's best weights on the test split of its own data, or of another data set with the same images.
 
     Args:
-        path: the run folder.
+        path: the run folder, or what :func:`train` has returned.
         data: data set in place of the run's, by name, by its path or in memory.
         encoder: as for :func:`train`, in place of the run's; naming it again lets its Python be imported.
         data_dir: where data sets are; else where they were when it was trained.
@@ -171,6 +173,7 @@ def evaluate(
         RunError: no run, a damaged checkpoint, or another program.
         DataError: images of another shape.
     """
+    path = path.run.path if isinstance(path, Trained) else path
     encoders = {} if encoder is None else _named(encoder, open_run(Path(path)).program(trusted=trusted))
     specs = {name: name_given(name, each) for name, each in encoders.items()}
     source, images = _data(data)
@@ -241,7 +244,7 @@ def pretrain(
         "objective": objective,
         "seed": seed,
     }
-    overrides = {**(settings or {}), **_given(arguments)}
+    overrides = {**_settings(settings), **_given(arguments)}
     if resume is not None:
         if recipe is not None or overrides:
             raise _conflict(overrides, resume)
@@ -254,7 +257,8 @@ def pretrain(
             )
         effective = recipe
     else:
-        effective = load_pretrain_recipe(recipe, overrides=overrides)
+        with _named_in_python():
+            effective = load_pretrain_recipe(recipe, overrides=overrides)
     return pretraining.pretrain(
         effective,
         images,
@@ -284,12 +288,47 @@ def _result(trained: Trained) -> TrainingResult:
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those that decide a key of the recipe."""
-    return {key: value for key, value in arguments.items() if value is not None}
+    return {key: _plain(value) for key, value in arguments.items() if value is not None}
 
 
-def _data(data: str | Path | ImageSplits | None) -> tuple[str | None, ImageSplits | None]:
+def _settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise UsageError(
+            f"settings are keys of the recipe and their values, not {type(settings).__name__}",
+            where="settings",
+            hint='for example settings={"training.batch_size": 64}',
+        )
+    return {key: _plain(value) for key, value in (settings or {}).items()}
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _data(data: object) -> tuple[str | None, ImageSplits | None]:
     """The name or path of data, or what is in memory."""
-    return (None, data) if data is None or isinstance(data, ImageSplits) else (str(data), None)
+    if data is None or isinstance(data, ImageSplits):
+        return None, data
+    if isinstance(data, (str, Path)):
+        return str(data), None
+    makes = "from_dataset" if hasattr(data, "__getitem__") and not hasattr(data, "shape") else "from_arrays"
+    raise UsageError(
+        f"data is a name, a path or ImageSplits, not {type(data).__name__}",
+        where="data",
+        hint=f"make it with ng.{makes}(...); docs/data.md shows how",
+    )
+
+
+@contextmanager
+def _named_in_python() -> Iterator[None]:
+    """What the command line calls ``--set`` are arguments and ``settings`` here."""
+    try:
+        yield
+    except RecipeError as error:
+        if error.where != "--set":
+            raise
+        raise RecipeError(error.message, where="settings", hint=error.hint) from error
 
 
 def _with_recipe(

@@ -175,7 +175,7 @@ def test_figures_are_drawn_when_they_are_looked_at(finished: ng.TrainingResult) 
         shown = Image.open(io.BytesIO(figure._repr_png_()))
         assert shown.convert("L").getextrema() != (255, 255)
     assert finished.figures["learning_curves"] is finished.figures["learning_curves"]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="learning_curves"):
         finished.figures["confusion"]
 
 
@@ -244,3 +244,34 @@ def test_a_pretraining_recipe_as_before() -> None:
         ng.pretrain(recipe, seed=3)
     with pytest.raises(ng.UsageError, match="continues with its own recipe, but objective was given"):
         ng.pretrain(resume="run", objective="gedi")
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    settings = {"training.batch_size": numpy.int64(8), "training.learning_rate": numpy.float32(0.25)}
+    result = ng.train(SMALL, settings=settings, seed=numpy.int64(3), limit=20, device="cpu")  # type: ignore[arg-type]
+    recipe = result.run.recipe()
+    assert (recipe.training.batch_size, recipe.training.learning_rate, recipe.seed) == (8, 0.25, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where", "hint"),
+    [
+        ({"settings": ["training.batch_size"]}, "settings", "for example settings={"),
+        ({"settings": {"seed": "x"}}, "settings", "leave it out"),
+        ({"seed": "x"}, "settings", "leave it out"),
+        ({"data": torch.rand(4, 1, 8, 8)}, "data", r"ng.from_arrays\("),
+        ({"data": [(torch.rand(1, 8, 8), 3)]}, "data", r"ng.from_dataset\("),
+        ({"data": 5}, "data", "ng.from_"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(arguments: dict[str, Any], where: str, hint: str) -> None:
+    for job in (lambda: ng.train("addition", **arguments), lambda: ng.pretrain(**arguments)):
+        with pytest.raises(ng.UsageError, match=hint) as caught:
+            job()
+        assert caught.value.where == where
+
+
+def test_a_result_is_measured_again_as_its_folder_is(finished: ng.TrainingResult) -> None:
+    again = ng.evaluate(finished, device="cpu")
+    assert again.run.path == finished.run.path
+    assert again.metrics["answer_accuracy"] == finished.metrics["answer_accuracy"]

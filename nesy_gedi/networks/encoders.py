@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import math
 import sys
@@ -144,27 +145,50 @@ def make_encoder(
         return make_given(spec)
     module_name, _, factory_name = spec.partition(":")
     if not factory_name:
-        raise UsageError(
-            f"there is no encoder {spec}",
-            hint=f"valid: {', '.join(BUNDLED)}, torchvision:NAME, timm:NAME, FILE.safetensors, the folder of a pretraining, "
-            "or package.module:factory for your own",
-        )
+        raise unknown_encoder(spec)
     if not trusted:
         raise UsageError(
             f"the recipe names Python code as an encoder: {spec}",
             hint=f"importing it runs its code; {permission}",
         )
+    hint = first = _hint_of_import(module_name, factory_name)
     try:
-        found = getattr(_import(module_name), factory_name)
+        module = _import(module_name)
+        hint = did_you_mean(factory_name, [name for name in vars(module) if not name.startswith("_")])
+        found = getattr(module, factory_name)
+        hint = "it is called without arguments and returns a torch.nn.Module: name a function or class that does"
         encoder = found if isinstance(found, nn.Module) else found()
     except Exception as error:  # whatever the user's module raises
-        raise UsageError(
-            f"cannot get the encoder {spec}: {type(error).__name__}: {error}",
-            hint="the module must be importable from where you run the command",
-        ) from error
+        if isinstance(error, ModuleNotFoundError) and not f"{module_name}.".startswith(f"{error.name}."):
+            hint = f"install or repair what {module_name} imports"
+        elif hint == first and not isinstance(error, (ModuleNotFoundError, ValueError, TypeError)):
+            hint = "repair it: it fails as it is imported"
+        raise UsageError(f"cannot get the encoder {spec}: {type(error).__name__}: {error}", hint=hint) from error
     if not isinstance(encoder, nn.Module):
-        raise UsageError(f"{spec} returned {type(encoder).__name__}, not a torch.nn.Module")
+        raise UsageError(f"{spec} returned {type(encoder).__name__}, not a torch.nn.Module", hint=hint)
     return encoder
+
+
+def unknown_encoder(spec: str, where: str | None = None) -> UsageError:
+    """An error that says what would be an encoder, and which one is near."""
+    from torchvision import models
+
+    near = difflib.get_close_matches(spec, BUNDLED, n=1, cutoff=0.5)
+    if not near and spec in models.list_models(module=models):
+        near = [f"torchvision:{spec}"]
+    return UsageError(
+        f"there is no encoder {spec}",
+        where=where,
+        hint=(f"did you mean {near[0]}? " if near else "")
+        + f"valid: {', '.join(BUNDLED)}, torchvision:NAME, timm:NAME, FILE.safetensors, package.module:factory for your own, "
+        "or the folder of a pretraining or an export",
+    )
+
+
+def _hint_of_import(module: str, factory: str) -> str:
+    if module.endswith(".py") or "/" in module:
+        return f"write it as in an import, without .py: {'.'.join(Path(module).with_suffix('').parts)}:{factory}"
+    return "the module must be importable from where you run the command"
 
 
 def _import(name: str) -> ModuleType:
@@ -200,7 +224,7 @@ def features_fault(returned: object, images: int) -> tuple[str, str] | None:
     if returned.dim() != 2:
         return (
             f"the encoder returns features of shape {tuple(returned.shape)}, expected (batch, d)",
-            "end it with torch.nn.Flatten()",
+            "end it with torch.nn.Flatten()" if returned.dim() > 2 else "keep a row of features for each image",
         )
     if len(returned) != images:
         return rows_fault(returned, images)

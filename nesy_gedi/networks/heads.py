@@ -128,7 +128,7 @@ def make_head(
         told = " and ".join(map(str, (image_shape, *further)))
         raise UsageError(
             f"the encoder does not take images of shape {told}: {type(error).__name__}: {error}",
-            hint="choose another encoder or resize",
+            hint="let its forward() take batches of them, or choose another encoder",
         ) from error
     finally:
         encoder.train(was_training)

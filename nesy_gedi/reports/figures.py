@@ -34,6 +34,8 @@ class Figures(Mapping[str, Figure]):
         self._drawn: dict[str, Figure] = {}
 
     def __getitem__(self, name: str) -> Figure:
+        if name not in self._draw:
+            raise KeyError(f"{name}; there are {', '.join(self._draw)}")
         if name not in self._drawn:
             figure = self._draw[name]()
             # IPython knows how to show pyplot's figures; this one is none of them.

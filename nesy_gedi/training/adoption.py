@@ -12,7 +12,7 @@ from torch import nn
 from nesy_gedi.errors import RunError, UsageError
 from nesy_gedi.networks.cards import card_of, read_card
 from nesy_gedi.networks.definitions import WEIGHTS
-from nesy_gedi.networks.encoders import BUNDLED
+from nesy_gedi.networks.encoders import BUNDLED, unknown_encoder
 from nesy_gedi.networks.ensembles import EnsembleEncoder
 from nesy_gedi.networks.heads import ClusterHead
 from nesy_gedi.networks.libraries import LIBRARIES, is_library
@@ -170,12 +170,7 @@ def _adopt(name: str, network: NetworkRecipe) -> NetworkRecipe:
         return network
     if not path.is_dir():
         if ":" not in network.encoder:
-            raise UsageError(
-                f"there is no encoder {network.encoder}",
-                where=f"{where}.encoder",
-                hint=f"valid: {', '.join(BUNDLED)}, torchvision:NAME, timm:NAME, FILE{SUFFIX}, package.module:factory for "
-                "your own, or the folder of a pretraining",
-            )
+            raise unknown_encoder(network.encoder, f"{where}.encoder")
         return network
     if not is_pretraining(path):
         raise UsageError(

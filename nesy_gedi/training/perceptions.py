@@ -107,7 +107,10 @@ def make_perceptions(
             if what.weights and images is not None:
                 load_weights(perception, what, trusted=name in trusted)
             with torch.no_grad():
-                perception.eval()(*(torch.zeros(2, *each) for each in shapes))
+                tried = perception.eval()(*(torch.zeros(2, *each) for each in shapes))
+            if images is not None and bool(tried.isnan().any()):  # no error: no image of the data may be black
+                told = f"network {name}: what {what.encoder} makes of a black image is not a number"
+                warnings.warn(told, NesyGediWarning, stacklevel=2)
             perception.set_rate(what.rate)
             made[name] = perception
         except NesyGediError as error:

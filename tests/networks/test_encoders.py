@@ -154,6 +154,29 @@ def test_no_encoder(module: str, spec: str, message: str) -> None:
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("cnov", "did you mean conv?"),
+        ("resnet18", "did you mean torchvision:resnet18?"),
+        ("absent_module:f", "importable from where you run"),
+        ("nets/own.py:f", "write it as in an import, without .py: nets.own:f"),
+        ("own_encoders:godo", "did you mean good?"),
+        ("own_encoders:needs_argument", "called without arguments"),
+        ("own_encoders:fails", "called without arguments"),
+        ("own_encoders:no_module", "returns a torch.nn.Module"),
+        ("own_encoders:torch", "called without arguments"),
+        ("incomplete_encoders:f", "install or repair what incomplete_encoders imports"),
+        ("broken_encoders:f", "repair it: it fails as it is imported"),
+    ],
+)
+def test_no_encoder_has_a_next_step(module: str, tmp_path: Path, spec: str, hint: str) -> None:
+    (tmp_path / "incomplete_encoders.py").write_text("import absent_package\n", encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        make_encoder(spec, (1, 8, 8), 4, trusted=True)
+    assert hint in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_linear_head_is_as_wide_as_the_domain(shape: tuple[int, int, int]) -> None:
     encoder = ConvEncoder(shape, 24)

@@ -311,3 +311,13 @@ def test_a_network_that_says_no_width_of_the_domain_is_told(workplace: Path) -> 
         train_small(workplace / "run", recipe)
     assert caught.value.where == "network digit_net"
     assert 'head = "linear"' in str(caught.value.hint)
+
+
+class NotANumber(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) * float("nan")
+
+
+def test_an_encoder_that_makes_no_numbers_is_warned_of(digits: ImageSplits) -> None:
+    with pytest.warns(NesyGediWarning, match="of a black image is not a number"):
+        first(with_network(encoder="test_any_encoder:NotANumber"), digits)
