@@ -16,11 +16,12 @@ from urllib.parse import quote
 from torch import nn
 
 from nesy_gedi.data import ImageSet, load_images
-from nesy_gedi.errors import DataError, NesyGediError, NesyGediWarning, RunError, UsageError, did_you_mean
+from nesy_gedi.errors import DataError, NesyGediWarning, RunError, UsageError, did_you_mean
 from nesy_gedi.files import write_text
 from nesy_gedi.networks.ensembles import EnsembleEncoder, EnsembleHead
 from nesy_gedi.networks.perception import Perception
 from nesy_gedi.training.assignment_record import read_record
+from nesy_gedi.training.data_in_memory import refuse_missing
 from nesy_gedi.training.export_folder import refuse_folder, write_whole
 from nesy_gedi.training.export_page import write_page
 from nesy_gedi.training.exported_answers import write_answers
@@ -292,12 +293,12 @@ def _folder(network: str, member: int | None) -> str:
 def _images(data: DataRecipe | PretrainData, data_dir: Path | None, download: bool) -> ImageSet | None:
     """The test images; None where the data is gone."""
     try:
+        refuse_missing(data.source, "data.source")
         return load_images(data.source, data_dir=data_dir, download=download, options=data.options()).test
-    except (DataError, UsageError) as error:
-        if download:
+    except (DataError, UsageError, RunError) as error:
+        if download and not isinstance(error, RunError):  # what was in memory cannot be fetched
             raise
-        message = error.message if isinstance(error, NesyGediError) else str(error)
-        warnings.warn(f"{message}; what is exported is tried on random images", NesyGediWarning, stacklevel=5)
+        warnings.warn(f"{error.message}; what is exported is tried on random images", NesyGediWarning, stacklevel=5)
         return None
 
 
