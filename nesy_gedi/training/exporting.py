@@ -16,7 +16,7 @@ from urllib.parse import quote
 from torch import nn
 
 from nesy_gedi.data import ImageSet, load_images
-from nesy_gedi.errors import DataError, NesyGediError, NesyGediWarning, RunError, UsageError, did_you_mean
+from nesy_gedi.errors import DataError, NesyGediWarning, RunError, UsageError, did_you_mean
 from nesy_gedi.files import write_text
 from nesy_gedi.networks.ensembles import EnsembleEncoder, EnsembleHead
 from nesy_gedi.networks.perception import Perception
@@ -295,9 +295,9 @@ def _images(data: DataRecipe | PretrainData, data_dir: Path | None, download: bo
     try:
         return load_images(data.source, data_dir=data_dir, download=download, options=data.options()).test
     except (DataError, UsageError) as error:
-        if download:
+        if download and data.source != IN_MEMORY:  # what was in memory cannot be fetched
             raise
-        message = error.message if isinstance(error, NesyGediError) else str(error)
+        message = error.message
         if data.source == IN_MEMORY:
             message = "the run learned from data in memory, which no file holds"
         warnings.warn(f"{message}; what is exported is tried on random images", NesyGediWarning, stacklevel=5)
