@@ -38,7 +38,8 @@ class Predictions:
         concepts: (network, slot) -> probabilities of its symbols, (n, K); (network, slot, slot ...) where it looks at several
             images together.
         symbols: the symbols in the most probable explanation of the best answer, (n, inputs) int64, positions in the
-            domains, as :meth:`~nesy_gedi.logic.reasoner.Reasoner.explain_inputs` finds them; -1 where the answer is impossible, or no explanation was asked for.
+            domains, as :meth:`~nesy_gedi.logic.reasoner.Reasoner.explain_inputs` finds them; -1 where the
+            answer is impossible, or no explanation was asked for.
         share: how probable these symbols are given the answer, (n,), in all that the program may draw beside them; 0 where
             there are none.
         values: of the observed inputs, (n, observed) int64.
