@@ -372,6 +372,12 @@ def test_damaged_folders(copy: Path, damage: Callable[[Path], object], said: str
     assert caught.value.hint
 
 
+def test_the_folder_of_an_export_stands_for_its_predictor(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "export" / "predictor")
+    again = Predictor.load(tmp_path / "export", device="cpu")
+    assert again.task.reasoner.answers == Predictor.load(saved, device="cpu").task.reasoner.answers
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such folder"):
         Predictor.load(tmp_path / "nothing")
