@@ -353,9 +353,9 @@ def other_weights(path: Path) -> None:
         (lambda path: (path / "recipe.toml").write_text("seed = 1"), "recipe.toml has changed"),
         (lambda path: (path / "predictor.json").write_text("{"), "predictor.json is damaged"),
         (lambda path: (path / "predictor.json").write_text("[]"), "predictor.json is damaged"),
-        (lambda path: (path / "predictor.json").write_text('{"version": 1}'), "it has no 'image_shape'"),
+        (lambda path: (path / "predictor.json").write_text('{"version": 1}'), "it has no 'image_shapes'"),
         (lambda path: change(path, "version", 2), "is of version 2, this package reads version 1"),
-        (lambda path: change(path, "image_shape", [0]), "predictor.json is damaged"),
+        (lambda path: change(path, "image_shapes", [0]), "predictor.json is damaged"),
         (lambda path: change(path, "answers", ["1"]), "does not name the answers"),
     ],
     ids=[
