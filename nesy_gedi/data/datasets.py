@@ -93,7 +93,7 @@ def from_dataset(
 
 def _items(dataset: Any, limit: int, where: str) -> list[Any]:
     items = []
-    for item in _iterate(dataset, limit):
+    for item in _told(dataset, limit, where):
         if isinstance(item, list):
             item = tuple(item)
         if isinstance(item, tuple) and len(item) == 1:
@@ -102,6 +102,24 @@ def _items(dataset: Any, limit: int, where: str) -> list[Any]:
     if not items:
         raise DataError("the data set has no items", where=where, hint=_ITEMS)
     return items
+
+
+def _told(dataset: Any, limit: int, where: str) -> Iterator[Any]:
+    """The items; where the data set raises an exception, the error says at which."""
+    number, items = 0, _iterate(dataset, limit)
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except Exception as error:  # whatever the data set raises
+            raise DataError(
+                f"item {number} cannot be read: {type(error).__name__}: {error}",
+                where=where,
+                hint="give a torch data set, or leave the item out: torch.utils.data.Subset",
+            ) from error
+        yield item
+        number += 1
 
 
 def _iterate(dataset: Any, limit: int) -> Iterator[Any]:

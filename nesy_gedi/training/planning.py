@@ -136,8 +136,9 @@ def pretraining_of(task: Task, network: str, images: ImageSet, attempt: int = 0)
         points = Augmentation.for_points()
         overrides |= {f"augmentation.{key}": getattr(points, key) for key in ("shift", "scale", "rotation", "shear")}
     for key in _ENCODER:
-        # What a network's recipe does not say is the pretraining's to choose; after planning it says everything.
-        if _is_planned(what) or getattr(what, key) != getattr(NetworkRecipe, key):
+        # What a network's recipe does not say is the pretraining's to choose; after planning it says everything, and
+        # weights belong to the layers that it describes.
+        if _is_planned(what) or what.weights_file or getattr(what, key) != getattr(NetworkRecipe, key):
             overrides[f"network.{key}"] = getattr(what, key)
     overrides |= recipe.pretraining.overrides
     try:

@@ -22,7 +22,14 @@ from nesy_gedi.training.devices import choose_device, make_fabric
 from nesy_gedi.training.ensembles import Members
 from nesy_gedi.training.memory import in_batches_that_fit
 from nesy_gedi.training.predictions import SURE, Predictions, joined
-from nesy_gedi.training.predictor_folder import SavedPredictor, is_predictor, of_run, read_predictor, write_predictor
+from nesy_gedi.training.predictor_folder import (
+    SavedPredictor,
+    find_predictor,
+    is_predictor,
+    of_run,
+    read_predictor,
+    write_predictor,
+)
 from nesy_gedi.training.predictor_inputs import Given, Images, given_values, images_by_slot
 from nesy_gedi.training.restoring import restore
 from nesy_gedi.training.runs import open_run
@@ -100,7 +107,7 @@ class Predictor:
         """The predictor of a run, or one that :meth:`save` has written.
 
         Args:
-            path: of the folder.
+            path: of the folder; that of an export stands for the predictor in it.
             trusted: let its program and its encoders load files and Python modules.
             device: ``auto | cpu | cuda | cuda:N | mps``.
             encoders: network -> encoder in place of its own; naming it again lets its Python be imported.
@@ -111,7 +118,7 @@ class Predictor:
             UsageError: an encoder that would import Python without being trusted, or a device that is missing.
             NesyGediError: as :class:`~nesy_gedi.training.task.Task`.
         """
-        folder = Path(path)
+        folder = find_predictor(Path(path))
         saved = read_predictor(folder, trusted=trusted) if is_predictor(folder) else _of_run(folder, trusted)
         fabric = make_fabric(choose_device(device), saved.recipe.training.precision)
         with torch.random.fork_rng(devices=[]):  # new networks draw weights, which are replaced

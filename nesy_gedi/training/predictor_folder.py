@@ -33,6 +33,9 @@ PREDICTOR_VERSION = 1
 """Of the folder's files. Keys are added, never renamed."""
 
 PREDICTOR_FILE = "predictor.json"
+
+PREDICTOR = "predictor"
+"""The folder of the predictor in that of an export."""
 PROGRAM_FILE = "program.pl"
 RECIPE_FILE = "recipe.toml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -63,6 +66,11 @@ class SavedPredictor:
 def is_predictor(folder: Path) -> bool:
     """Whether a predictor was saved to ``folder``."""
     return (folder / PREDICTOR_FILE).is_file()
+
+
+def find_predictor(folder: Path) -> Path:
+    """Where the predictor of a folder is: in the folder itself, or, of an export, in the one below."""
+    return folder / PREDICTOR if is_predictor(folder / PREDICTOR) else folder
 
 
 def of_run(run: ProgramRun, *, trusted: bool) -> SavedPredictor:

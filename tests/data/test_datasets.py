@@ -193,3 +193,17 @@ def test_items_that_do_not_fit(items: list[Any], arguments: dict[str, Any], said
         from_dataset(Items(items), **arguments)
     assert said in str(caught.value)
     assert caught.value.hint
+
+
+class Broken(Items):
+    def __getitem__(self, number: int) -> Any:
+        if number == 3:
+            raise OSError("truncated")
+        return super().__getitem__(number)
+
+
+def test_an_item_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(DataError, match=r"item 3 cannot be read: OSError: truncated"):
+        from_dataset(Broken([(square(0), 1)] * 5))
+    with pytest.raises(DataError, match="not iterable"):
+        from_dataset(3)

@@ -17,12 +17,15 @@ from nesy_gedi import jobs
 from nesy_gedi.data import ImageSplits
 from nesy_gedi.errors import Interrupted, NesyGediWarning, RecipeError, RunError, UsageError
 from nesy_gedi.networks.adapters import Adapted
+from nesy_gedi.networks.building import build_encoder
 from nesy_gedi.networks.cards import Architecture, EncoderCard, InputCard, card_of, write_card
+from nesy_gedi.networks.encoders import make_encoder
 from nesy_gedi.networks.libraries import make_library_encoder
 from nesy_gedi.training.adoption import adopt_pretrained, names_python
 from nesy_gedi.training.exporting import export_run
 from nesy_gedi.training.loop import Listener
 from nesy_gedi.training.perceptions import make_perceptions
+from nesy_gedi.training.planning import pretraining_of
 from nesy_gedi.training.predictor import load_predictor
 from nesy_gedi.training.pretraining import Pretrained
 from nesy_gedi.training.recipe import NetworkRecipe, Recipe, check_recipe
@@ -321,3 +324,17 @@ class NotANumber(nn.Module):
 def test_an_encoder_that_makes_no_numbers_is_warned_of(digits: ImageSplits) -> None:
     with pytest.warns(NesyGediWarning, match="of a black image is not a number"):
         first(with_network(encoder="test_any_encoder:NotANumber"), digits)
+
+
+def test_weights_of_a_bundled_encoder_keep_its_layers_where_clusters_come_first(
+    digits: ImageSplits, tmp_path: Path
+) -> None:
+    file = save(
+        make_encoder("conv", digits.train.shape, NetworkRecipe.features, trusted=False), tmp_path / "w.safetensors"
+    )
+    task = Task(addition(), with_network(encoder="conv", weights_file=str(file)))
+    found = pretraining_of(task, "digit_net", digits.train).network
+    assert (found.encoder, found.features, found.weights_file) == ("conv", NetworkRecipe.features, str(file))
+    assert build_encoder(found, [digits.train.shape], trusted=False).notes == (
+        f"100.0% of the encoder's parameters come from {file}.",
+    )
