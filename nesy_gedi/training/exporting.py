@@ -32,6 +32,7 @@ from nesy_gedi.training.exported_networks import Subject, blank_card, write_netw
 from nesy_gedi.training.onnx_files import need_onnx
 from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.predictor import Predictor
+from nesy_gedi.training.predictor_folder import PREDICTOR
 from nesy_gedi.training.pretrain_recipe import PretrainData
 from nesy_gedi.training.pretrained import load_perception
 from nesy_gedi.training.recipe import DataRecipe, NetworkRecipe
@@ -43,9 +44,6 @@ PAGE = "README.md"
 
 ENCODER = "encoder"
 """Folder of a pretraining's encoder."""
-
-PREDICTOR = "predictor"
-"""Folder of the whole predictor, as :class:`~nesy_gedi.training.predictor.Predictor` loads it."""
 
 OWN_FOLDERS = (PREDICTOR,)
 """Names in an export that a network's folder cannot have."""

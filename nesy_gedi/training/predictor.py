@@ -26,7 +26,14 @@ from nesy_gedi.training.ensembles import Members
 from nesy_gedi.training.memory import in_batches_that_fit
 from nesy_gedi.training.perceptions import make_perceptions
 from nesy_gedi.training.predictions import SURE, Predictions, joined
-from nesy_gedi.training.predictor_folder import SavedPredictor, is_predictor, of_run, read_predictor, write_predictor
+from nesy_gedi.training.predictor_folder import (
+    PREDICTOR,
+    SavedPredictor,
+    is_predictor,
+    of_run,
+    read_predictor,
+    write_predictor,
+)
 from nesy_gedi.training.predictor_inputs import Given, Images, given_values, images_by_slot
 from nesy_gedi.training.recipe import NetworkRecipe
 from nesy_gedi.training.runs import open_run
@@ -101,7 +108,7 @@ class Predictor:
         encoders: Mapping[str, str] | None = None,
         engine: str | None = None,
     ) -> Predictor:
-        """The predictor of a run, or one that :meth:`save` has written.
+        """The predictor of a run or of an export, or one that :meth:`save` has written.
 
         Args:
             path: of the folder.
@@ -116,6 +123,8 @@ class Predictor:
             NesyGediError: as :class:`~nesy_gedi.training.task.Task`.
         """
         folder = Path(path)
+        if not is_predictor(folder) and is_predictor(folder / PREDICTOR):
+            folder /= PREDICTOR
         saved = read_predictor(folder, trusted=trusted) if is_predictor(folder) else _of_run(folder, trusted)
         recipe = saved.recipe
         for name, spec in (encoders or {}).items():

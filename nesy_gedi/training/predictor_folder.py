@@ -32,6 +32,9 @@ PREDICTOR_VERSION = 1
 """Of the folder's files. Keys are added, never renamed."""
 
 PREDICTOR_FILE = "predictor.json"
+PREDICTOR = "predictor"
+"""Folder of the predictor in an export."""
+
 PROGRAM_FILE = "program.pl"
 RECIPE_FILE = "recipe.toml"
 WEIGHTS_FILE = "weights.safetensors"
