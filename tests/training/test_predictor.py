@@ -315,7 +315,7 @@ def test_a_saved_predictor_says_what_it_is(saved: Path) -> None:
     assert about["version"] == 1
     assert about["query"] == "addition(X, Y, Sum)"
     assert about["slots"] == ["X", "Y"]
-    assert about["image_shape"] == [1, 8, 8]
+    assert about["image_shapes"] == {"digit_net": [[1, 8, 8]]}
     assert about["answers"] == [str(k) for k in range(19)]
     assert about["networks"]["digit_net"]["domain"] == [str(k) for k in range(10)]
     assert about["trained"]["program"] == "addition.pl"
@@ -353,9 +353,9 @@ def other_weights(path: Path) -> None:
         (lambda path: (path / "recipe.toml").write_text("seed = 1"), "recipe.toml has changed"),
         (lambda path: (path / "predictor.json").write_text("{"), "predictor.json is damaged"),
         (lambda path: (path / "predictor.json").write_text("[]"), "predictor.json is damaged"),
-        (lambda path: (path / "predictor.json").write_text('{"version": 1}'), "it has no 'image_shape'"),
+        (lambda path: (path / "predictor.json").write_text('{"version": 1}'), "it has no 'image_shapes'"),
         (lambda path: change(path, "version", 2), "is of version 2, this package reads version 1"),
-        (lambda path: change(path, "image_shape", [0]), "predictor.json is damaged"),
+        (lambda path: change(path, "image_shapes", {"digit_net": [[0]]}), "predictor.json is damaged"),
         (lambda path: change(path, "answers", ["1"]), "does not name the answers"),
     ],
     ids=[
