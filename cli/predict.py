@@ -68,7 +68,7 @@ def predict(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Answer the query form of RUN - a run's folder, or a saved predictor's - about IMAGES, one for each of its slots.
+    """Answer the query form of RUN - a run's, an export's or a predictor's folder - about IMAGES, one for each of its slots.
 
     Says how probable the answer is, which symbols explain it, and whether it is unsure.
     """

@@ -14,6 +14,8 @@ from nesy_gedi.metrics import CONCEPT_METRICS, Metric
 
 def print_result(document: dict[str, Any], report: Path | None = None) -> None:
     """Accuracies, where the time went, and - last - the run folder."""
+    from nesy_gedi.reports.learned_map import describe_few
+
     metrics = document["metrics"]
     click.echo(
         f"{document['program']} on {document['data']}, seed {document['seed']}, {metrics['queries']} test queries"
@@ -28,6 +30,8 @@ def print_result(document: dict[str, Any], report: Path | None = None) -> None:
     for name, m in metrics["networks"].items():
         if m["confusion"] is None:
             click.echo(f"  symbols of {name}: no test image is labelled, so nothing says what it should see")
+        elif few := describe_few(name, [sum(row) for row in m["confusion"]]):
+            click.echo(f"  {few}")
     if (outside := metrics.get("outside")) is not None:
         click.echo(f"  {outside['tuples']} tuples outside the support, {_accuracies(outside)}")
         if (seen := outside["seen_answers"]) is not None:

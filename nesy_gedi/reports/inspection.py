@@ -19,6 +19,7 @@ from nesy_gedi.data.image_sets import UNKNOWN
 from nesy_gedi.errors import NesyGediError, RunError
 from nesy_gedi.reports.learned_map import (
     LearnedMap,
+    describe_few,
     describe_mixing,
     describe_nearest,
     describe_optimal,
@@ -124,6 +125,7 @@ class Inspection:
             each.learned.statement() if each.learned is not None else describe_unlabelled(name, len(each.inputs))
             for name, each in self.readings.items()
         ]
+        said += [few for name, each in self.learned_maps.items() if (few := describe_few(name, each.counts.tolist()))]
         if self.nearest_map is not None and self.tuples_answered_wrong is not None and found is not None:
             said.append(describe_nearest(self.nearest_map, found, self.tuples_answered_wrong, self.follows))
         if unmixed is not None and actual - unmixed > MIXED:

@@ -17,6 +17,9 @@ from nesy_gedi.concepts.shortcuts import Nearest, OptimalMaps, is_identity, is_o
 from nesy_gedi.concepts.statements import listing
 from nesy_gedi.metrics.concepts import concept_accuracy, empirical_map
 
+FEW = 2
+"""Labelled test images a symbol, below which it is said how few there are."""
+
 RELIABLE = 0.9
 """A network that reads less than this share of the images as its map says is not called right: some say, and which."""
 
@@ -245,6 +248,19 @@ def describe_mixing(expected: float, actual: float) -> str:
         f"{actual:.1%} are: networks that look at the same images make up for each other, which is a shortcut that mixes "
         "attributes."
     )
+
+
+def describe_few(network: str, counts: Sequence[int]) -> str:
+    """A sentence where so few test images are labelled that what is measured on them says little; else empty.
+
+    Args:
+        counts: labelled test images of each symbol.
+    """
+    labelled = sum(counts)
+    if labelled >= FEW * len(counts):
+        return ""
+    images = "one test image is" if labelled == 1 else f"{labelled} test images are"
+    return f"Only {images} labelled for {network}: that is little to judge its {len(counts)} symbols by."
 
 
 def describe_unlabelled(network: str, inputs: int) -> str:

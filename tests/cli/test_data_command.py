@@ -152,6 +152,17 @@ def test_nothing_is_said_of_symbols_that_nobody_has_labelled(run: Run, sums: Pat
     assert "<strong>AMI</strong>" not in page
 
 
+def test_few_labels_are_told(run: Run, sums: Path) -> None:
+    """What is measured on a handful of images is not what it seems."""
+    for line in sums.read_text(encoding="utf-8").splitlines()[1:]:
+        file = line.split(",")[0]
+        with (sums.parent / "labels.csv").open("a", encoding="utf-8") as labels:
+            labels.write(f"{file},{Path(file).parent}\n")
+    done = run("train", "addition", "--data", sums, "--method", "answers", "--epochs", "1", "--out", "few", "--quiet")
+    assert "Only 12 test images are labelled for digit_net: that is little" in done.out
+    assert "Only 12 test images are labelled for digit_net: that is little" in run("inspect", "few").out
+
+
 def test_a_pretraining_on_a_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_digits(Path("own"), each=20)
     arguments = [value if value != "digits" else "own" for value in TINY_PRETRAIN]

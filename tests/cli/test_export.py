@@ -14,6 +14,7 @@ def test_an_export_ends_with_its_folder(run: Run, finished_run: Path) -> None:
     assert "digit_net" in done.out
     run("export", finished_run, "--to", "out", "--no-onnx").failed(1, "out: the folder exists", "--force")
     nothing_but("out")
+    run("predict", "out").failed(2, "takes 2 images")  # the predictor in it is found
 
 
 def test_one_json_document_and_nothing_else(run: Run, finished_run: Path) -> None:
