@@ -43,6 +43,8 @@ class ReadOptions:
             ``LONGEST_SIDE`` pixels, which are shrunk with their aspect; images of several sizes are stretched to the median
             height and width, shrunk likewise. Grey where all are, else colour.
         skip_unreadable: leave out files that cannot be read, with a warning, in place of an error.
+        measured: the rows of a table are there to be measured: all of them are for the test where nobody has told their
+            split, and none needs to be for training.
 
     Raises:
         UsageError: an impossible shape.
@@ -50,6 +52,7 @@ class ReadOptions:
 
     image_shape: tuple[int, ...] = ()
     skip_unreadable: bool = False
+    measured: bool = False
 
     def __post_init__(self) -> None:
         if fault := shape_fault(self.image_shape):

@@ -106,9 +106,10 @@ def read_table(
             NesyGediWarning,
             stacklevel=2,
         )
-    split = _splits(table, whole)
+    split = _splits(table, whole, measured=options.measured)
     learned, tested = split != _PARTS.index("test"), split == _PARTS.index("test")
-    train, train_position = pool.images(numbers[learned & whole])
+    shown = learned if not options.measured or bool((learned & whole).any()) else tested  # some, to tell their shape
+    train, train_position = pool.images(numbers[shown & whole])
     test, test_position = pool.images(numbers[tested & whole])
 
     def observed(part: str, position: Tensor) -> Observations:
@@ -120,7 +121,7 @@ def read_table(
 
     parts = {part: observed(part, test_position if part == "test" else train_position) for part in _PARTS}
     for part in ("train", "test"):
-        if not len(parts[part]):
+        if not len(parts[part]) and not (part == "train" and options.measured):
             raise DataError(
                 f"no row is for {'training' if part == 'train' else 'the test'}",
                 where=str(table.path),
@@ -205,10 +206,13 @@ def _refuse_incomplete(table: _Table, inputs: Sequence[int], values: Sequence[in
         raise DataError("no column holds an answer", where=where, hint="add one, as in left.png,right.png,7")
 
 
-def _splits(table: _Table, whole: Tensor) -> Tensor:
-    """(rows,) int64: the split of each row as its position in ``_PARTS``; a fixed fifth is for the test where none is told."""
+def _splits(table: _Table, whole: Tensor, *, measured: bool) -> Tensor:
+    """(rows,) int64: the split of each row as its position in ``_PARTS``; where none is told a fixed fifth is for the test, or
+    all are, to be ``measured``."""
     if table.rows[0][2]:
         return torch.tensor([_PARTS.index(split) for _, _, split in table.rows])
+    if measured:
+        return torch.full((len(whole),), _PARTS.index("test"))
     there = whole.nonzero()[:, 0]
     if len(there) < 2:
         raise DataError(

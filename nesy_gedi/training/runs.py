@@ -333,7 +333,7 @@ def create_run(
     Args:
         shape: of the images.
         shapes: network -> the shape of each of its inputs.
-        images: what is known of data that was in memory; None where a recipe names it.
+        images: what is known of data of one's own; None where it is a known set.
     """
 
     def fill(staged: Path) -> None:

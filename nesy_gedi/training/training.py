@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from nesy_gedi.data import ImageSplits, Queries, absolute_source, load_images
+from nesy_gedi.data import ImageSplits, Queries, ReadOptions, absolute_source, load_images
+from nesy_gedi.data.decoding import shape_fault
+from nesy_gedi.data.sources import is_path
 from nesy_gedi.errors import Interrupted, RunError, UsageError
 from nesy_gedi.logic.cache import GroundingCache
 from nesy_gedi.logic.program import Program
@@ -168,7 +170,8 @@ def _train(
     check_shared(task.recipe.method, processes.count)
     if run is not None and run.recipe() != task.recipe:
         raise _another("recipe", run)
-    if run is not None and given.images is not None:
+    own = given.images is not None or is_path(recipe.data.source)
+    if run is not None and own:
         refuse_other(images, run.environment().get("images"), str(run.path))
     finished = (run.result() or {}) if run is not None else {}
     labelled = {} if "metrics" in finished else read_labels(task, splits.pool)
@@ -200,7 +203,7 @@ def _train(
             device=chosen,
             shape=images.train.shape,
             shapes=shapes_of(inputs),
-            images=None if given.images is None else described(images),
+            images=described(images) if own else None,
             processes=processes.count,
             force=given.force,
         )
@@ -285,7 +288,8 @@ def evaluate(
     Args:
         path: the run folder.
         images: data in memory, in place of the run's.
-        source: data set in place of the run's.
+        source: data set in place of the run's. Of a table of one's own without a split all rows are measured; files are
+            brought to the shape of the run's images.
         encoders: network -> encoder in place of the run's; naming it again lets its Python be imported.
         engine: what evaluates the circuit, in place of the run's.
         trusted: let the run's program and its encoders load files and Python modules.
@@ -319,7 +323,8 @@ def evaluate(
     )
     if images is None:
         where = Path(data_dir) if data_dir is not None else run.data_dir()
-        images = load_images(recipe.data.source, data_dir=where, download=download, options=recipe.data.options())
+        options = recipe.data.options() if source is None else _as_shown(run, task, recipe)
+        images = load_images(recipe.data.source, data_dir=where, download=download, options=options)
     queries = task.test_queries(images)
     wrapped = place_on(fabric, task, networks)
     clock = Clock(fabric.device)
@@ -330,6 +335,16 @@ def evaluate(
     return Trained(
         run, task, networks.eval(), queries, document, cache(lambda: _as_trained(task, task.queries(images), run))
     )
+
+
+def _as_shown(run: ProgramRun, task: Task, recipe: Recipe) -> ReadOptions:
+    """How other data is read to measure a run: all of it, files as images of the shape that its networks have seen."""
+    options = replace(recipe.data.options(), measured=recipe.data.source != run.recipe().data.source)
+    shapes = {shape for own in shapes_in(run, task).values() for shape in own}
+    if options.image_shape or len(shapes) > 1 or not is_path(recipe.data.source):
+        return options
+    (shape,) = shapes
+    return options if shape_fault(shape) else replace(options, image_shape=shape)
 
 
 def dry_run(

@@ -175,3 +175,28 @@ def test_a_pretraining_on_a_folder(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert run("pretrain", "--resume", folder, "--data", "own").code == 0
     monkeypatch.chdir("runs")
     assert run("pretrain", "--resume", folder).code == 0
+
+
+def test_a_table_that_is_held_out_is_measured_whole(run: Run, sums: Path) -> None:
+    run("train", "addition", "--data", sums, "--method", "answers", "--epochs", "1", "--out", "run", "--quiet")
+    kept = sums.read_text(encoding="utf-8").splitlines()
+    held_out = sums.with_name("held-out.csv")
+    held_out.write_text("\n".join(kept[:31]) + "\n", encoding="utf-8")
+    measured = run("evaluate", "run", "--data", held_out, "--json")
+    assert measured.code == 0, measured.err
+    assert measured.document["metrics"]["queries"] == 30
+    split = [f"{line},{'split' if number == 0 else 'test'}" for number, line in enumerate(kept[:21])]
+    held_out.write_text("\n".join(split) + "\n", encoding="utf-8")
+    assert run("evaluate", "run", "--data", held_out, "--json").document["metrics"]["queries"] == 20
+    own = run("evaluate", "run", "--data", sums, "--json").document["metrics"]["queries"]
+    assert own == run("evaluate", "run", "--json").document["metrics"]["queries"]
+
+
+def test_a_run_does_not_go_on_with_changed_data(run: Run, sums: Path) -> None:
+    run("train", "addition", "--data", sums, "--method", "answers", "--epochs", "1", "--out", "run", "--quiet")
+    assert run("train", "--resume", "run").code == 0
+    image = sums.parent / sums.read_text(encoding="utf-8").splitlines()[1].split(",")[0]
+    with Image.open(image) as picture:
+        picture.point(lambda level: 255 - level).save(image)
+    changed = run("train", "--resume", "run")
+    changed.failed(1, "run: the run was begun with other data: images or answers have changed", "hint: give it the data")

@@ -171,7 +171,7 @@ def test_a_run_on_data_in_memory_is_nothing_without_it(
     ):
         with pytest.raises(RunError, match="the data of this run was in memory"):
             work()
-    with pytest.raises(RunError, match="other data in memory"):
+    with pytest.raises(RunError, match="begun with other data"):
         train(program(ADDITION), SUMS, unlabelled_sums(digits, train=400), resume=path, device="cpu")
     with pytest.raises(UsageError, match="in this process alone"):
         train(program(ADDITION), SUMS, data, devices=2, device="cpu")
