@@ -112,7 +112,8 @@ class TrainingResult(Trained):
             force: replace an export that is there.
             onnx: whether to write ONNX files, which needs the packages of the extra ``onnx``.
         """
-        return export_run(self.run.path, to, force=force, onnx=onnx, trusted=True)
+        images = self.queries.images
+        return export_run(self.run.path, to, force=force, onnx=onnx, images=images, trusted=True)
 
     def _repr_html_(self) -> str:
         from nesy_gedi.reports.summary import summary

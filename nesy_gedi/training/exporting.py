@@ -7,7 +7,7 @@ import importlib.metadata
 import math
 import shlex
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -85,6 +85,7 @@ def export_run(
     onnx: bool = True,
     data_dir: str | Path | None = None,
     download: bool = False,
+    images: ImageSet | None = None,
     encoders: Mapping[str, str] | None = None,
     trusted: bool = False,
 ) -> Exported:
@@ -103,6 +104,7 @@ def export_run(
         onnx: whether to write ONNX files, which needs the packages of the extra ``onnx``.
         data_dir: where data sets are, whose images the files are tried on; random ones where there are none.
         download: fetch the data set where it is missing.
+        images: that the files are tried on, in place of the test images of the run's data.
         encoders: network -> encoder in place of the run's; naming it again lets its Python be imported.
         trusted: let the run's program and its encoders load files and Python modules.
 
@@ -118,11 +120,11 @@ def export_run(
     refuse_folder(folder, path, force=force)
     if onnx:
         need_onnx()
-    where = Path(data_dir) if data_dir is not None else None
-    if pretraining:
-        learned = _of_pretraining(path, where, download, trusted)
-    else:
-        learned = _of_program(path, where, download, encoders or {}, trusted)
+
+    def find(data: DataRecipe | PretrainData, where: Path | None) -> ImageSet | None:
+        return images if images is not None else _images(data, where if data_dir is None else Path(data_dir), download)
+
+    learned = _of_pretraining(path, find, trusted) if pretraining else _of_program(path, find, encoders or {}, trusted)
     if network is not None and network not in learned.subjects:
         raise UsageError(
             f"the run has no network {network}", where="--network", hint=did_you_mean(network, learned.subjects)
@@ -173,9 +175,11 @@ def _fill(
     return manifest
 
 
-def _of_program(
-    path: Path, data_dir: Path | None, download: bool, encoders: Mapping[str, str], trusted: bool
-) -> _Learned:
+_Find = Callable[["DataRecipe | PretrainData", Path | None], ImageSet | None]
+"""The images of a run's data, given where its folder was."""
+
+
+def _of_program(path: Path, find: _Find, encoders: Mapping[str, str], trusted: bool) -> _Learned:
     run = open_run(path)
     _refuse_unfinished(run)
     task, networks = restore_run(run, encoders=encoders, trusted=trusted)
@@ -224,10 +228,10 @@ def _of_program(
         "finished": result is not None,
         "created_by": _created_by(),
     }
-    return _Learned(about, subjects, _images(recipe.data, data_dir or run.data_dir(), download), task)
+    return _Learned(about, subjects, find(recipe.data, run.data_dir()), task)
 
 
-def _of_pretraining(path: Path, data_dir: Path | None, download: bool, trusted: bool) -> _Learned:
+def _of_pretraining(path: Path, find: _Find, trusted: bool) -> _Learned:
     run = open_pretraining(path)
     perception = load_perception(path, trusted=trusted)
     recipe = run.recipe()
@@ -256,8 +260,7 @@ def _of_pretraining(path: Path, data_dir: Path | None, download: bool, trusted: 
         "finished": bool(result),
         "created_by": _created_by(),
     }
-    images = _images(recipe.data, data_dir or run.data_dir(), download)
-    return _Learned(about, {ENCODER: (subject,)}, images, None)
+    return _Learned(about, {ENCODER: (subject,)}, find(recipe.data, run.data_dir()), None)
 
 
 def _refuse_unfinished(run: ProgramRun) -> None:
@@ -298,7 +301,7 @@ def _images(data: DataRecipe | PretrainData, data_dir: Path | None, download: bo
         message = error.message
         if data.source == IN_MEMORY:
             message = "the run learned from data in memory, which no file holds"
-        warnings.warn(f"{message}; what is exported is tried on random images", NesyGediWarning, stacklevel=5)
+        warnings.warn(f"{message}; what is exported is tried on random images", NesyGediWarning, stacklevel=6)
         return None
 
 

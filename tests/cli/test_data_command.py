@@ -199,4 +199,6 @@ def test_a_run_does_not_go_on_with_changed_data(run: Run, sums: Path) -> None:
     with Image.open(image) as picture:
         picture.point(lambda level: 255 - level).save(image)
     changed = run("train", "--resume", "run")
-    changed.failed(1, "run: the run was begun with other data: images or answers have changed", "hint: give it the data")
+    changed.failed(
+        1, "run: the run was begun with other data: images or answers have changed", "hint: give it the data"
+    )

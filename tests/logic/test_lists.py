@@ -19,7 +19,8 @@ RANDOM = {"enum_groups", "select_uniform", "select_weighted"}
 
 
 def answers(text: str, form: str) -> tuple[str, ...]:
-    return Reasoner(Program(text), form).answers
+    """Of a program with a network, as deepproblog's are; one without is ProbLog's, and gets nothing."""
+    return Reasoner(Program("nn(net, [X], D, [0, 1]) :: bit(X, D).\n" + text), form).answers
 
 
 def test_the_names_are_those_of_the_library() -> None:

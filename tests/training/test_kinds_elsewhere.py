@@ -46,8 +46,12 @@ def test_answers_are_those_of_the_run(
     document = predictions.document(0)
     assert document["answers"][predictions.answer(0)] == pytest.approx(document["probability"])
 
-    with pytest.warns(ng.NesyGediWarning, match="was in memory: .*; what is exported is tried on random images"):
-        exported = result.export(tmp_path / "export", onnx=False)
+    exported = result.export(tmp_path / "export", onnx=False)
+    assert exported.document["checked_on"] == "test images"
+    with pytest.warns(
+        ng.NesyGediWarning, match="in memory, which no file holds; what is exported is tried on random images"
+    ):
+        ng.export_run(result.run.path, tmp_path / "again", onnx=False, trusted=True)
     again = ng.load_predictor(exported.path / "predictor")(shown)
     torch.testing.assert_close(again.log_p, predictions.log_p)
     answers = torch.export.load(exported.path / "answers.pt2").module()
