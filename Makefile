@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 
-.PHONY: train test setup lint types browser docs fuzz bench clean
+.PHONY: train test setup lint types browser docs soak fuzz bench clean
 
 train: $(STAMP)
 	$(BIN)/nesy-gedi train programs/addition.pl
@@ -44,6 +44,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/clustering.py --results build/clustering.jsonl
 	$(BIN)/python benchmarks/shortcuts.py --results build/shortcuts.jsonl
+
+# Everything that make test runs, what takes longer, and all examples of each property.
+soak: lint types browser
+	NESY_GEDI_SOAK=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile -m "soak or not soak"
 
 # Random programs against problog and brute force; make test runs a few of them.
 fuzz: $(STAMP)

@@ -28,7 +28,11 @@ LONG = training(30, "my run")
 LIMIT = 60
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)],
+    ids=["ctrl-c", "terminate"],
+)
 def test_interrupted_run_continues_to_the_same_end(run: Run, start: Start, number: signal.Signals) -> None:
     process = start(*LONG)
     wait_for_epoch(process, 2)
@@ -93,7 +97,9 @@ def test_torchrun_prints_one_result(run: Run) -> None:
     ("arguments", "message"),
     [
         (("--devices", "3"), "--devices 3, but 2 processes were started"),
-        (("--encoder", "digit_net=nowhere:net"), "cannot get the encoder nowhere:net"),
+        pytest.param(
+            ("--encoder", "digit_net=nowhere:net"), "cannot get the encoder nowhere:net", marks=pytest.mark.soak
+        ),
     ],
 )
 def test_torchrun_prints_one_error(arguments: tuple[str, ...], message: str) -> None:

@@ -243,6 +243,7 @@ def test_a_browser_shows_clusters_of_images(
     assert black > 10 * TILE * TILE
 
 
+@pytest.mark.soak
 def test_a_browser_shows_clusters_of_points(moons: Pretrained, browse: Callable[[Path], Any]) -> None:
     shown = browse(write_pretraining_report(moons))
     assert shown.console == []

@@ -122,6 +122,7 @@ def test_two_processes_end_where_one_does(tmp_path: Path) -> None:
         assert [line["epoch"] for line in resumed.run.read_metrics()] == list(range(1, 11))
 
 
+@pytest.mark.soak
 def test_labelled_images_and_ensembles_are_shared(tmp_path: Path) -> None:
     """Of three labelled images each process has its part; members of an ensemble have terms of their own."""
     few = replace(UNEVEN, training=replace(UNEVEN.training, epochs=2))
@@ -136,6 +137,7 @@ def test_labelled_images_and_ensembles_are_shared(tmp_path: Path) -> None:
         assert lines[0].get("terms", {}) == pytest.approx(lines[1].get("terms", {}), abs=1e-6)
 
 
+@pytest.mark.soak
 def test_noise_of_networks_is_not_the_same_in_each_and_training_goes_on(tmp_path: Path) -> None:
     """Dropout draws numbers of its own in each process; what follows from the run's own numbers is the same again."""
     runs = [train_small(tmp_path / name, NOISY, devices=2).run for name in ("one", "again")]

@@ -13,7 +13,7 @@ from nesy_gedi.data import describe
 from nesy_gedi.logic.program import Program
 from nesy_gedi.training.bundled import bundled_programs, find_program
 from nesy_gedi.training.recipe import load_recipe
-from nesy_gedi.training.training import Trained, dry_run, train
+from nesy_gedi.training.training import Trained, train
 
 PAGES = Path(__file__).parents[2] / "docs" / "programs"
 NAMES = [program.name for program in bundled_programs()]
@@ -72,21 +72,10 @@ def test_a_short_training_beats_the_most_frequent_answer(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_step_of_the_whole_recipe(name: str) -> None:
-    found = find_program(name)
-    recipe = load_recipe(found.recipe)
-    assert describe(recipe.data.source).status == "embedded"
-    facts = dry_run(Program.load(found.path), recipe, device="cpu")
-    assert facts["query"] == recipe.query
-    assert min(facts["answers"], facts["validation"], facts["test"]) >= 1
-    assert facts["train"] == recipe.data.train or not recipe.data.train
-    assert 0.0 < facts["first_loss"] < float("inf")
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_every_program_has_its_page(name: str) -> None:
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n\n")
+    assert describe(load_recipe(find_program(name).recipe).data.source).status == "embedded"
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
     assert f"```console\n$ nesy-gedi train {name}\n```" in text
     quoted = re.findall(r"^```prolog\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
