@@ -93,13 +93,12 @@ def test_torchrun_prints_one_result(run: Run) -> None:
     assert document["metrics"]["answer_accuracy"] == pytest.approx(alone["metrics"]["answer_accuracy"], abs=0.05)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--devices", "3"), "--devices 3, but 2 processes were started"),
-        pytest.param(
-            ("--encoder", "digit_net=nowhere:net"), "cannot get the encoder nowhere:net", marks=pytest.mark.soak
-        ),
+        (("--encoder", "digit_net=nowhere:net"), "cannot get the encoder nowhere:net"),
     ],
 )
 def test_torchrun_prints_one_error(arguments: tuple[str, ...], message: str) -> None:

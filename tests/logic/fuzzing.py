@@ -11,7 +11,7 @@ FUZZ = int(os.environ.get("NESY_GEDI_FUZZ", "0"))
 
 SOAK = bool(os.environ.get("NESY_GEDI_SOAK"))
 
-SHARE = 0.4
+SHARE = 0.3
 """Of the examples of each property, in ``make test``."""
 
 

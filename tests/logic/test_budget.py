@@ -117,6 +117,7 @@ def test_a_watch_counts_only_what_is_too_much() -> None:
     assert WAYS_OUT.endswith("--engine sample:1000")
 
 
+@pytest.mark.soak
 def test_ten_thousand_symbols() -> None:
     text = "nn(net, [X], S, [0..9999]) :: shows(X, S).\nparity(X, P) :- shows(X, S), P is S mod 2."
     made = Reasoner(Program(text), "parity(X, P)")

@@ -85,7 +85,7 @@ def test_multi_addition_with_observed_sums(digits: int) -> None:
         assert_parity((value.size, gradient.size))
 
 
-@pytest.mark.parametrize(("digits", "highest"), [(2, 9), (3, 3)])
+@pytest.mark.parametrize(("digits", "highest"), [pytest.param(2, 9, marks=pytest.mark.soak), (3, 3)])
 def test_addition_of_numbers(digits: int, highest: int) -> None:
     # With ten symbols three digits take deepproblog more than a minute.
     program = Program(NUMBERS.replace("HIGHEST", str(highest)))
